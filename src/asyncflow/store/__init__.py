@@ -1,0 +1,1 @@
+"""Stores: artifacts and blobs, and the metadata that readers see."""

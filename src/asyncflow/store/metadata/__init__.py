@@ -1,0 +1,1 @@
+"""Metadata stores: the journal, and the rows derived from it."""

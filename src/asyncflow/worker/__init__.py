@@ -1,0 +1,1 @@
+"""The worker: runs one task from its spec to its ending; the same for every executor."""
