@@ -1,0 +1,1 @@
+"""Flows that tests run; importable, so that workers find them."""
