@@ -14,7 +14,6 @@ import sys
 from contextlib import asynccontextmanager
 
 import uvicorn
-from flights import FlightsFlow
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.routing import Route
@@ -23,6 +22,7 @@ from asyncflow import Engine
 from asyncflow.errors import RunFailed, UsageError
 from asyncflow.events import RunFinished, RunState, TaskSucceeded
 from asyncflow.executors.local import LocalExecutor
+from flights import FlightsFlow
 
 
 @asynccontextmanager
