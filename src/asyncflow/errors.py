@@ -99,6 +99,24 @@ class MissingInMergeArtifactsException(_MergeError):
     headline = "Missing artifacts in merge"
 
 
+class MetaflowExceptionWrapper(Exception):
+    """An exception that a step raised, as text: it can be read where its class can't be imported.
+
+    ``str()`` is the traceback.
+    """
+
+    def __init__(self, exception: str, type: str = "", stacktrace: str = "") -> None:  # noqa: A002 - Metaflow's name
+        self.exception = exception
+        """What it said: ``no such carrier``."""
+        self.type = type
+        """Its class: ``builtins.ValueError``."""
+        self.stacktrace = stacktrace
+        super().__init__(exception, type, stacktrace)
+
+    def __str__(self) -> str:
+        return self.stacktrace or self.exception
+
+
 # -- how a run ends --------------------------------------------------------------------------------
 
 
