@@ -1,0 +1,282 @@
+"""Blobs in a directory: ``blobs/ab/abcd…``, each the content and a trailer.
+
+A blob is written under ``tmp/``, flushed to the disk, and renamed: whole or absent, never half. Small
+blobs live in the metadata database and are only read here, through ``small``.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+from asyncflow.errors import BlobDamaged, BlobNotFound, StoreError
+from asyncflow.events import BlobKey, BlobRef
+from asyncflow.protocols import Blob
+from asyncflow.settings import verify_always
+from asyncflow.store.artifacts import SMALL
+
+MAPPED = 64 << 20
+"""Blobs of at least so many bytes come as copy-on-write mappings, and are checked by size and trailer only."""
+READ_ONLY = 1 << 20
+"""Blobs of at most so many bytes come as ``bytes``, which can be cached; larger ones in a buffer of their own."""
+READ_AT_ONCE = 256
+"""Small blobs asked of the database in one query."""
+
+_TRAILER = struct.Struct("<8sQ32s")  # magic, size, key
+TRAILER_MAGIC = b"AFblob1\n"
+TRAILER_SIZE = _TRAILER.size
+
+SmallReader = Callable[[Sequence[BlobKey]], dict[BlobKey, bytes]]
+_serial = count()
+
+
+class LocalBlobs:
+    """The synchronous core, for any process and thread: ``protocols.BlobAccess``."""
+
+    def __init__(self, root: str | os.PathLike[str], small: SmallReader) -> None:
+        self.root = Path(root)
+        self._blobs = os.path.join(root, "blobs")  # noqa: PTH118 -- strings: a Path for each blob costs more than its read
+        self._tmp = os.path.join(root, "tmp")  # noqa: PTH118
+        self._small = small
+
+    def path(self, key: BlobKey) -> str:
+        """Where the blob is, if it has a file."""
+        name = key.hex()
+        return f"{self._blobs}/{name[:2]}/{name}"
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def read(self, refs: Sequence[BlobRef]) -> Iterator[tuple[BlobRef, bytes | memoryview]]:
+        for start in range(0, len(refs), READ_AT_ONCE):
+            batch = refs[start : start + READ_AT_ONCE]
+            small_keys = {ref.key for ref in batch if ref.size <= SMALL}
+            small = self._small(list(small_keys)) if small_keys else {}
+            for ref in batch:
+                content = small.get(ref.key)
+                if content is None:
+                    yield ref, self._read_file(ref)
+                else:
+                    _check(ref, content, "the small blobs of the store's database")
+                    yield ref, content
+
+    def read_part(self, ref: BlobRef, offset: int, size: int) -> bytes:
+        """``size`` bytes from ``offset`` of a blob that has a file; its hash isn't checked."""
+        file = self._open(ref)
+        try:
+            return os.pread(file, size, offset)
+        finally:
+            os.close(file)
+
+    def _read_file(self, ref: BlobRef) -> bytes | memoryview:
+        file = self._open(ref)
+        try:
+            self._check_trailer(file, ref)
+            if ref.size >= MAPPED:
+                content: bytes | memoryview = memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_COPY))[: ref.size]
+                if not verify_always():
+                    return content
+            else:
+                content = _read_whole(file, ref.size)
+        finally:
+            os.close(file)
+        _check(ref, content, self.path(ref.key))
+        return content
+
+    def _open(self, ref: BlobRef) -> int:
+        path = self.path(ref.key)
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise BlobNotFound(
+                f"Blob {ref.key.hex()} ({ref.size} bytes) isn't in the store {self.root}: neither in its database nor "
+                f"at {path}. It was deleted, or the artifact belongs to another store (ASYNCFLOW_STORE, --store)."
+            ) from None
+        except OSError as error:
+            raise StoreError(f"Blob {ref.key.hex()} can't be read: {path}: {error.strerror}.") from error
+
+    def _check_trailer(self, file: int, ref: BlobRef) -> None:
+        size = os.fstat(file).st_size
+        trailer = os.pread(file, TRAILER_SIZE, ref.size)
+        if size != ref.size + TRAILER_SIZE or trailer != _trailer(ref.key, ref.size):
+            raise BlobDamaged(
+                _damaged(ref.key, self.path(ref.key), f"{size - TRAILER_SIZE} bytes instead of {ref.size}")
+                if size != ref.size + TRAILER_SIZE
+                else _damaged(ref.key, self.path(ref.key), "its last bytes are not what was written")
+            )
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def write(self, blob: Blob) -> BlobRef:
+        ref = BlobRef(blob.key, blob.size)
+        target = self.path(blob.key)
+        try:
+            if _size(target) != ref.size + TRAILER_SIZE:  # absent, or damaged and written anew
+                self._write_file(blob, ref, target)
+            # Also for one that was there: another process may be between its rename and this.
+            _sync_directory(os.path.dirname(target))  # noqa: PTH120
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
+        return ref
+
+    def _write_file(self, blob: Blob, ref: BlobRef, target: str) -> None:
+        temporary = f"{self._tmp}/{ref.key.hex()[:16]}.{os.getpid()}.{next(_serial)}"
+        file = self._create(temporary)
+        try:
+            try:
+                for part in (*blob.parts, _trailer(ref.key, ref.size)):
+                    _write_all(file, part)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            self._rename(temporary, target)
+        except BaseException:
+            _forget(temporary)
+            raise
+
+    def _create(self, path: str) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(self._tmp, exist_ok=True)  # noqa: PTH103
+            return os.open(path, flags, 0o666)
+
+    def _rename(self, temporary: str, target: str) -> None:
+        try:
+            os.replace(temporary, target)  # noqa: PTH105
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
+            _sync_directory(self._blobs)
+            _sync_directory(str(self.root))
+            os.replace(temporary, target)  # noqa: PTH105
+
+    def has(self, key: BlobKey) -> bool:
+        """Whether the blob has a file. Small ones may be in the database instead."""
+        return _size(self.path(key)) is not None
+
+    def keys(self) -> Iterator[BlobKey]:
+        """Those of all files, in the order of directories."""
+        try:
+            directories = sorted(os.listdir(self._blobs))  # noqa: PTH208
+        except FileNotFoundError:
+            return
+        for directory in directories:
+            for name in sorted(os.listdir(f"{self._blobs}/{directory}")):  # noqa: PTH208
+                yield bytes.fromhex(name)
+
+
+class LocalBlobStore:
+    """The same for the event loop, ``protocols.BlobStore``: one hop to a thread for a batch."""
+
+    def __init__(self, core: LocalBlobs) -> None:
+        self._core = core
+
+    async def put(self, blobs: Sequence[Blob]) -> list[BlobRef]:
+        import asyncio
+
+        return await asyncio.to_thread(lambda: [self._core.write(blob) for blob in blobs])
+
+    async def get(self, refs: Sequence[BlobRef]) -> AsyncIterator[tuple[BlobRef, bytes | memoryview]]:
+        import asyncio
+
+        for start in range(0, len(refs), READ_AT_ONCE):
+            batch = refs[start : start + READ_AT_ONCE]
+            for found in await asyncio.to_thread(lambda batch=batch: list(self._core.read(batch))):
+                yield found
+
+    async def missing(self, keys: Sequence[BlobKey]) -> frozenset[BlobKey]:
+        import asyncio
+
+        return await asyncio.to_thread(self._missing, keys)
+
+    def _missing(self, keys: Sequence[BlobKey]) -> frozenset[BlobKey]:
+        absent = [key for key in keys if not self._core.has(key)]
+        return frozenset(absent).difference(self._core._small(absent))
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def _trailer(key: BlobKey, size: int) -> bytes:
+    return _TRAILER.pack(TRAILER_MAGIC, size, key)
+
+
+def _check(ref: BlobRef, content: bytes | memoryview, where: str) -> None:
+    if len(content) != ref.size:
+        raise BlobDamaged(_damaged(ref.key, where, f"{len(content)} bytes instead of {ref.size}"))
+    if sha256(content).digest() != ref.key:
+        raise BlobDamaged(_damaged(ref.key, where, "its content doesn't have the hash that its key says"))
+
+
+def _damaged(key: BlobKey, where: str, what: str) -> str:
+    return (
+        f"Blob {key.hex()} is damaged: {where}: {what}. Restore the file from a backup, or delete it and run the "
+        "task that made it again (`asyncflow verify` lists all that is damaged)."
+    )
+
+
+def _read_whole(file: int, size: int) -> bytes | memoryview:
+    if size <= READ_ONLY:
+        return os.pread(file, size, 0)
+    buffer = memoryview(bytearray(size))
+    position = 0
+    while position < size:
+        done = os.preadv(file, [buffer[position:]], position) if hasattr(os, "preadv") else 0
+        if done == 0:
+            break
+        position += done
+    return buffer
+
+
+def _write_all(file: int, part: bytes | memoryview) -> None:
+    view = memoryview(part).cast("B")
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except FileNotFoundError:
+        return None
+
+
+def _sync_directory(path: str) -> None:
+    """Make renames and new files in it durable; where directories can't be opened, the system does it."""
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _forget(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except OSError:
+        return
+
+
+def cannot_write(root: Path, error: OSError) -> StoreError:
+    """What to tell the user when a file of the store can't be written."""
+    where = error.filename or root
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"The disk of the store {root} is full ({error.strerror}). Free some space there, or choose another place "
+            "with ASYNCFLOW_STORE or --store; what was reported as done is kept."
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreError(
+            f"The store {root} can't be written ({where}: {error.strerror}). Make it writable, or choose another place "
+            "with ASYNCFLOW_STORE or --store."
+        )
+    return StoreError(f"The store {root} can't be written: {where}: {error.strerror or error}.")

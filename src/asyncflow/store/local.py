@@ -1,0 +1,85 @@
+"""A store in one directory: blobs, metadata and logs, opened together.
+
+::
+
+    .asyncflow/asyncflow.db        metadata, journal, small blobs
+    .asyncflow/blobs/ab/abcd…      large blobs by key
+    .asyncflow/logs/<run id>.log   lines of output
+    .asyncflow/tmp/                blobs being written
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asyncflow.errors import StoreError
+from asyncflow.store.blobs.local import LocalBlobs, LocalBlobStore, cannot_write
+from asyncflow.store.logs import LocalLogs
+from asyncflow.store.metadata.sqlite import SqliteMetadataStore, SqliteReader
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+DATABASE = "asyncflow.db"
+
+
+class LocalStore:
+    """Everything of one directory. Cheap to make: files are opened when they are used.
+
+    May be used from threads, and from processes forked after it was made; asyncio isn't imported before
+    ``blob_store`` or ``metadata`` is awaited. Close it when done.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 -- symlinks stay as the user wrote them
+        self.reader = SqliteReader(self.root / DATABASE)
+        self.blobs = LocalBlobs(self.root, self.reader.small_blobs)
+        self.logs = LocalLogs(self.root)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, create: bool = True) -> LocalStore:
+        """The store at ``path``, made with ``create`` where there is none. Raises ``StoreError``."""
+        store = cls(path)
+        if create:
+            try:
+                store.root.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise cannot_write(store.root, error) from error
+        elif not store.root.is_dir():
+            raise StoreError(
+                f"There is no store at {store.root}. Run a flow there first, or name the store with ASYNCFLOW_STORE "
+                "or --store."
+            )
+        return store
+
+    @cached_property
+    def metadata(self) -> SqliteMetadataStore:
+        """The engine's side. Makes the database with the first write."""
+        return SqliteMetadataStore(self.root / DATABASE)
+
+    @cached_property
+    def blob_store(self) -> LocalBlobStore:
+        return LocalBlobStore(self.blobs)
+
+    def close(self) -> None:
+        """Waits for a write under way; blocks for as long."""
+        self.reader.close()
+        if "metadata" in self.__dict__:
+            self.metadata.close()
+
+    async def aclose(self) -> None:
+        """The same without blocking the event loop."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> LocalStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
