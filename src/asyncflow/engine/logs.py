@@ -56,10 +56,9 @@ class LogSink:
         for log in waiting:
             key = (log.attempt.serial, log.attempt.number)
             groups.setdefault(key, []).append(LogLine(log.stream, log.at, log.line))
-        return await asyncio.to_thread(self._write, groups)
-
-    def _write(self, groups: dict[tuple[int, int], list[LogLine]]) -> list[LogChunk]:
-        return [self._writer.append(serial, number, lines) for (serial, number), lines in groups.items()]
+        return await asyncio.to_thread(
+            self._writer.append_groups, [(serial, number, lines) for (serial, number), lines in groups.items()]
+        )
 
 
 def _nobody() -> None:

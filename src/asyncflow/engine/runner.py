@@ -187,7 +187,7 @@ class RunHandle:
         values = resolve_parameters(engine.flow, self._parameters)
         executor = _find_executor(engine)
         self._store = LocalStore.open(find_store(given=engine.store))
-        stack.callback(self._store.close)
+        stack.push_async_callback(self._store.aclose)
         clock = engine.clock or LoopClock()
         manifest, small, large = initial_artifacts(engine.flow, values)
         await self._store.blob_store.put(large)
@@ -205,6 +205,9 @@ class RunHandle:
             max_num_splits=engine.max_num_splits,
         )
         await self._store.metadata.create_run(self._record(context, clock), small)
+        writer = self._store.logs.writer(self.run_id)
+        stack.push_async_callback(asyncio.to_thread, writer.close)
+        self._logs = LogSink(writer, self._stream)
         self._shell = self._make_shell(context, executor, clock)
         return context, executor
 
@@ -256,7 +259,6 @@ class RunHandle:
                 return engine.max_workers
             return max(session.window, 1)
 
-        self._logs = LogSink(self._store.logs.writer(self.run_id), self._stream)
         return RunShell(
             started,
             scheduler=Scheduler(engine.graph),
