@@ -1,0 +1,67 @@
+"""Where text goes: a stream that may be slow, may close, and must never end in a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+class Output:
+    """Writes text to a stream. Once the reader is gone (``| head``) or the disk is full, it writes no more.
+
+    ``write`` blocks while the reader is slow, so the event loop calls it in a thread.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+        """Why nothing is written any more."""
+
+    def write(self, text: str) -> None:
+        """All of ``text``, at once. What the stream's encoding lacks is shown as ``?``."""
+        if self.error is not None or not text:
+            return
+        encoding = self._stream.encoding or "utf-8"
+        self.write_bytes(text.encode(encoding, "replace"))
+
+    def write_bytes(self, content: bytes) -> None:
+        if self.error is not None:
+            return
+        try:
+            self._stream.buffer.write(content)
+            self._stream.buffer.flush()
+        except OSError as error:
+            self.give_up(error)
+
+    def give_up(self, error: OSError) -> None:
+        """The stream can't be written; the interpreter's own flush at exit mustn't fail on it either."""
+        self.error = error
+        silence(self._stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Let everything that is still written to ``stream`` go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at ``stream`` in a terminal."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def say(text: str) -> None:
+    """One message of the command line itself, on stderr, whatever state that is in."""
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison] - None without a console
+        return
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text.encode(sys.stderr.encoding or "utf-8", "replace").decode(sys.stderr.encoding or "utf-8"))
+        sys.stderr.write("\n")
+        sys.stderr.flush()

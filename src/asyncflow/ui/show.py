@@ -1,0 +1,89 @@
+"""The pump between a run's event stream and a view."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from asyncflow.events import StreamItem
+    from asyncflow.ui.view import View
+
+
+async def show(
+    items: AsyncIterator[StreamItem], view: View, *, now: Callable[[], float] = time.time
+) -> Exception | None:
+    """Show ``items`` until they end; then everything has been drawn and the terminal given back.
+
+    Returns the error that made the display stop early, if there was one: a run is worth more than its display.
+    """
+    pump = _Pump(view, now)
+    drawing = asyncio.create_task(pump.draw(), name="asyncflow-display")
+    try:
+        async for item in items:
+            view.take(item)
+            pump.news.set()
+            if view.full and not drawing.done():
+                await pump.room()
+    finally:
+        pump.end()
+        await asyncio.wait([drawing])
+        view.close()
+    return pump.error
+
+
+class _Pump:
+    """Asks the view for frames, at most one at a time, and has them drawn in a thread."""
+
+    def __init__(self, view: View, now: Callable[[], float]) -> None:
+        self._view = view
+        self._now = now
+        self._drawn = asyncio.Event()
+        self.news = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.error: Exception | None = None
+
+    def end(self) -> None:
+        """The stream is over: draw what is left."""
+        self.ended.set()
+        self.news.set()
+
+    async def room(self) -> None:
+        """Until the view has room again, or draws no more."""
+        while self._view.full and self.error is None:
+            self._drawn.clear()
+            await self._drawn.wait()
+
+    async def draw(self) -> None:
+        try:
+            last = False
+            while not last:
+                last = self.ended.is_set()
+                frame = self._view.frame(self._now(), last=last)
+                if frame is not None:
+                    await asyncio.to_thread(frame)
+                self._drawn.set()
+                if not last:
+                    await self._pause()
+        except Exception as error:
+            self.error = error
+        finally:
+            self._drawn.set()
+
+    async def _pause(self) -> None:
+        """Until there is news, but at least ``period`` and at most ``idle``; the end of the stream cuts it short."""
+        await _within(self.ended, self._view.period)
+        if not self.ended.is_set():
+            await _within(self.news, self._view.idle)
+        self.news.clear()
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
