@@ -1,0 +1,20 @@
+"""What readers need of a run's graph. A run's graph never changes, so it is kept."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from asyncflow.graph import FlowGraph
+
+if TYPE_CHECKING:
+    from asyncflow.client.stores import Place
+
+
+@lru_cache(maxsize=32)
+def graph_of(place: Place, run_id: str) -> FlowGraph:
+    """The graph of a run that exists."""
+    record = place.reader.run(run_id)
+    if record is None:
+        raise LookupError(run_id)
+    return FlowGraph.from_json(record.graph)
