@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from asyncflow.client.artifact import DataArtifact
 from asyncflow.client.data import MetaflowArtifacts, MetaflowData
+from asyncflow.client.facts import Metadata
 from asyncflow.client.flow import Flow, Metaflow
-from asyncflow.client.metadata import Metadata
 from asyncflow.client.namespaces import default_namespace, get_namespace, namespace
 from asyncflow.client.run import Run
 from asyncflow.client.step import Step

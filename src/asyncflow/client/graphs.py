@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from asyncflow.errors import MetaflowNotFound
 from asyncflow.graph import FlowGraph
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=32)
 def graph_of(place: Place, run_id: str) -> FlowGraph:
-    """The graph of a run that exists."""
+    """Raises ``MetaflowNotFound``."""
     record = place.reader.run(run_id)
     if record is None:
-        raise LookupError(run_id)
+        raise MetaflowNotFound(f"There is no run {run_id} in the store {place.root}.")
     return FlowGraph.from_json(record.graph)

@@ -6,56 +6,46 @@ ann ran, and any tag that people gave their runs is a namespace as well. None ho
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from asyncflow import settings
-from asyncflow.current import current
+from asyncflow.client.choices import UNSET, Choice, running_task
 
 if TYPE_CHECKING:
     from asyncflow.protocols import RunRecord
 
-
-class _Unset(Enum):
-    """Told apart from None, which is a choice."""
-
-    UNSET = "unset"
-
-
-UNSET: Final = _Unset.UNSET
-
-_chosen: str | _Unset | None = UNSET
+_chosen: Choice[str | None] = Choice("asyncflow_namespace")
 
 
 def namespace(ns: str | None) -> str | None:
     """Look only at runs that have the tag ``ns`` from now on; None: at all runs. Returns ``ns``.
 
-    Objects that exist already keep the namespace they were made in.
+    Objects that exist already keep the namespace they were made in. In a step it holds for that task only.
 
         namespace("user:ann")
         namespace(None)
     """
     if ns is not None and not isinstance(ns, str):  # pyright: ignore[reportUnnecessaryIsInstance] - called by anyone
         raise TypeError(f"A namespace is a string or None, not {type(ns).__name__}.")
-    global _chosen  # noqa: PLW0603 - one setting for the whole session is what the function is for
-    _chosen = ns
+    _chosen.set(ns)
     return ns
 
 
 def get_namespace() -> str | None:
     """The namespace that readers look at now."""
-    return _default() if _chosen is UNSET else _chosen
+    chosen = _chosen.get()
+    return _default() if chosen is UNSET else chosen
 
 
 def default_namespace() -> str | None:
     """Go back to the default, and return it: ``user:NAME``; in a step, the run's own namespace."""
-    global _chosen  # noqa: PLW0603 - likewise
-    _chosen = UNSET
+    _chosen.set(UNSET)
     return _default()
 
 
 def _default() -> str | None:
-    return current.namespace if current.is_running_flow else settings.default_namespace()
+    task = running_task()
+    return settings.default_namespace() if task is None else task.namespace
 
 
 def holds(ns: str | None, run: RunRecord) -> bool:

@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from asyncflow import settings
-from asyncflow.current import _values as task_values
+from asyncflow.client.choices import UNSET, Choice, running_task
 from asyncflow.errors import MetaflowNotFound
 from asyncflow.store.artifacts import ArtifactLoader
 from asyncflow.store.local import DATABASE, LocalStore
@@ -70,7 +70,7 @@ class _Opened:
 
 
 _open: dict[str, _Opened] = {}
-_selected: Place | None = None
+_selected: Choice[Place] = Choice("asyncflow_store")
 
 
 def _opened(root: str) -> _Opened:
@@ -121,19 +121,19 @@ def place_of(path: str | os.PathLike[str]) -> Place:
 
 def here() -> Place:
     """The selected store; else, in a step, its run's; else the one that ``settings.find_store`` finds."""
-    if _selected is not None:
-        return _selected
-    task = task_values.get()
+    chosen = _selected.get()
+    if chosen is not UNSET:
+        return chosen
+    task = running_task()
     return Place(task.store if task is not None and task.store else str(settings.find_store()))
 
 
 def use_store(path: str | os.PathLike[str] | None) -> None:
     """Read from the store in ``path`` from now on; None: from the default again.
 
-    Objects that exist already keep the store they were read from.
+    Objects that exist already keep the store they were read from. In a step it holds for that task only.
     """
-    global _selected  # noqa: PLW0603 - one setting for the whole session is what the function is for
-    _selected = None if path is None else place_of(path)
+    _selected.set(UNSET if path is None else place_of(path))
 
 
 def metadata(ms: str) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from asyncflow.client.artifact import DataArtifact
 from asyncflow.client.base import Container, MetaflowObject
 from asyncflow.client.data import MetaflowArtifacts, MetaflowData
+from asyncflow.client.facts import metadata_of
 from asyncflow.client.failures import exception_of
 from asyncflow.client.graphs import graph_of
-from asyncflow.client.metadata import metadata_of
 from asyncflow.client.pathspec import serial_of
 from asyncflow.client.siblings import TOGETHER, Siblings
 from asyncflow.client.times import local_time, local_time_or_none
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from asyncflow.client.metadata import Metadata
+    from asyncflow.client.facts import Metadata
     from asyncflow.client.step import Step
     from asyncflow.client.stores import Place
     from asyncflow.errors import MetaflowExceptionWrapper

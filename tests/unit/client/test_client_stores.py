@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 from client_runs import BEGAN, write_movie_run
@@ -18,7 +19,9 @@ from asyncflow.client import (
     Run,
     Task,
     default_metadata,
+    default_namespace,
     get_metadata,
+    get_namespace,
     metadata,
     namespace,
     stores,
@@ -70,24 +73,40 @@ def test_objects_stay_with_their_store(two_stores):
         Run("MovieFlow/100")
 
 
-def test_in_a_step_its_run_is_the_default(two_stores):
+@contextmanager
+def in_task(store, ns="user:ann"):
     values = TaskValues(
-        flow_name="MovieFlow",
-        run_id="200",
-        step_name="work",
-        task_id="3",
-        namespace="user:ann",
-        store=str(two_stores[1]),
+        flow_name="MovieFlow", run_id="200", step_name="work", task_id="3", namespace=ns, store=str(store)
     )
     token = enter_task(values)
     try:
-        assert get_metadata() == f"local@{two_stores[1]}"
-        assert Flow("MovieFlow").latest_run.id == "200"
-        values.namespace = "user:bob"
-        assert Flow("MovieFlow", _namespace_check=False).latest_run is None
+        yield
     finally:
         leave_task(token)
+
+
+def test_in_a_step_its_run_is_the_default(two_stores):
+    with in_task(two_stores[1]):
+        assert get_metadata() == f"local@{two_stores[1]}"
+        assert get_namespace() == "user:ann"
+        assert Flow("MovieFlow").latest_run.id == "200"
+    with in_task(two_stores[1], "team"):
+        assert get_namespace() == "team"
+        assert Flow("MovieFlow", _namespace_check=False).latest_run is None
     assert get_metadata() == f"local@{two_stores[0]}"
+    assert get_namespace() == "user:ann"
+
+
+def test_what_a_step_chooses_holds_for_its_task_only(two_stores):
+    namespace("shared")
+    with in_task(two_stores[1]):
+        assert namespace(None) is None
+        use_store(two_stores[0])
+        assert (get_namespace(), get_metadata()) == (None, f"local@{two_stores[0]}")
+    with in_task(two_stores[1]):
+        assert (get_namespace(), get_metadata()) == ("user:ann", f"local@{two_stores[1]}")
+        assert default_namespace() == "user:ann"
+    assert (get_namespace(), get_metadata()) == ("shared", f"local@{two_stores[0]}")
 
 
 def test_a_store_that_was_deleted_and_made_anew_is_read_anew(root):
