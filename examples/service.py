@@ -18,10 +18,9 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from asyncflow import Engine
+from asyncflow import Engine, LocalExecutor
 from asyncflow.errors import RunFailed, UsageError
 from asyncflow.events import RunFinished, RunState, TaskSucceeded
-from asyncflow.executors.local import LocalExecutor
 from flights import FlightsFlow
 
 
