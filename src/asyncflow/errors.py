@@ -164,6 +164,10 @@ class BlobDamaged(StoreError):
     """A blob's content doesn't have the hash that its key says."""
 
 
+class RunExists(StoreError):
+    """There is a run of that id already: two engines started in the same microsecond. Take another id."""
+
+
 class StaleEpoch(StoreError):
     """Another engine has taken over the run; this one must stop."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from asyncflow.errors import StoreError
 from asyncflow.store.blobs.local import LocalBlobs, LocalBlobStore, cannot_write
@@ -76,7 +76,7 @@ class LocalStore:
 
         await asyncio.to_thread(self.close)
 
-    def __enter__(self) -> LocalStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

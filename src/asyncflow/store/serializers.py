@@ -17,16 +17,17 @@ finds it again.
 
 from __future__ import annotations
 
-import io
 import pickle
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
+from zlib import crc32
 
-from asyncflow.errors import StoreError, StoreVersionError, UnserializableArtifact
+from asyncflow.errors import BlobDamaged, StoreError, StoreVersionError, UnserializableArtifact
 from asyncflow.protocols import Blob
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -80,10 +81,15 @@ def _dump_pickle(value: Any) -> tuple[bytes, list[memoryview]]:
             return body, buffers
     except Exception:  # noqa: S110 -- cloudpickle tries next, and its error is the one that counts
         pass
-    import cloudpickle
-
     buffers.clear()
-    return cloudpickle.dumps(value, 5, buffer_callback=take), buffers
+    return cloudpickle().dumps(value, 5, buffer_callback=take), buffers
+
+
+def cloudpickle() -> Any:
+    """The module, imported where it is needed first."""
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+
+    return cloudpickle
 
 
 def _load_pickle(body: Buffer, buffers: Sequence[memoryview]) -> Any:
@@ -118,7 +124,7 @@ def register(serializer: Serializer, *types: type) -> None:
 # -- values and blobs ------------------------------------------------------------------------------
 
 
-def to_blob(value: Any, name: str) -> Blob:
+def to_blob(value: object, name: str) -> Blob:
     """``value`` as a blob; its large buffers are not copied, so they must not change before it is written.
 
     Raises ``UnserializableArtifact``, which names the artifact ``name`` and the member at fault.
@@ -152,8 +158,6 @@ def _layout(name: bytes, body: Buffer, buffers: Sequence[memoryview]) -> list[Pa
 
 
 def _little_endian(table: array[int]) -> bytes:
-    import sys
-
     if sys.byteorder == "big":
         table = table[:]
         table.byteswap()
@@ -198,7 +202,7 @@ def from_buffer(buffer: Buffer) -> Any:
     position = body_start + body_length
     body = view[body_start:position]
     if len(body) != body_length:
-        raise StoreError("This value is cut short.")
+        raise BlobDamaged("This value is cut short.")
     buffers = _buffers(view, start, count, position) if count else ()
     return serializer.load(body, buffers)
 
@@ -210,7 +214,7 @@ def _buffers(view: memoryview, start: int, count: int, position: int) -> list[me
         position += -position % ALIGNMENT
         part = view[position : position + size]
         if len(part) != size:
-            raise StoreError("This value is cut short.")
+            raise BlobDamaged("This value is cut short.")
         position += size
         if entry & _READ_ONLY:
             buffers.append(part.toreadonly())
@@ -222,60 +226,59 @@ def _buffers(view: memoryview, start: int, count: int, position: int) -> list[me
 # -- packed items: the frozen list of a fan-out ----------------------------------------------------
 
 ITEMS_MAGIC = b"AFi\n"
-_ITEMS_HEAD = struct.Struct("<4sBBxxQ")  # magic, format, width of an offset, number of items
+_ITEMS_HEAD = struct.Struct("<4sBBxxQ")  # magic, format, bytes of an offset, number of items
 ITEMS_HEAD_SIZE = _ITEMS_HEAD.size
+_CHECKSUM = struct.Struct("<I")
 BLOW_UP = 4
 ALLOWANCE = 1 << 20
 
 
 def pack_items(items: Sequence[Any], name: str) -> Blob | None:
-    """A list from which ``read_item`` takes one item without unpickling the others.
+    """A list from which ``read_item`` takes one item without reading or unpickling the others.
 
     ::
 
         magic 4 | format 1 | offset width 1 (4 or 8) | 2 unused | count 8
-        count + 1 offsets from the first item's beginning, then the items, one pickle each
+        count + 1 offsets from the first item's beginning
+        the items: CRC-32 4 | one pickle, for an item is read without the blob's hash being checked
 
     None where that costs too much: where the items share large objects, which would be written with each
     of them (more than 4 times the list as a whole, plus 1 MiB).
     Raises ``UnserializableArtifact``, which names the item.
     """
-    pickles: list[bytes] = []
+    records: list[bytes] = []
     offsets = array("Q", [0])
     total, limit = 0, ALLOWANCE
-    whole: int | None = None
+    is_measured = False
     for index, item in enumerate(items):
-        body = _dump_item(item, f"{name}[{index}]")
-        total += len(body)
+        body = _dump_item(item, name, index)
+        total += len(body) + _CHECKSUM.size
+        if total > limit and not is_measured:
+            is_measured = True
+            limit = BLOW_UP * _pickled_size(items) + ALLOWANCE
         if total > limit:
-            if whole is None:
-                whole = _pickled_size(items)
-                limit = BLOW_UP * whole + ALLOWANCE
-            if total > limit:
-                return None
-        pickles.append(body)
+            return None
+        records += (_CHECKSUM.pack(crc32(body)), body)
         offsets.append(total)
     width = 4 if total < 1 << 32 else 8
     table = _little_endian(array("I", offsets) if width == 4 else offsets)
-    head = _ITEMS_HEAD.pack(ITEMS_MAGIC, FORMAT, width, len(pickles))
-    return blob_of([b"".join((head, table, *pickles))])
+    head = _ITEMS_HEAD.pack(ITEMS_MAGIC, FORMAT, width, len(offsets) - 1)
+    return blob_of([b"".join((head, table, *records))])
 
 
-def _dump_item(item: Any, name: str) -> bytes:
+def _dump_item(item: Any, name: str, index: int) -> bytes:
     try:
         body = pickle.dumps(item, 5)
         if b"__main__" not in body:
             return body
     except Exception:  # noqa: S110 -- cloudpickle tries next, and its error is the one that counts
         pass
-    import cloudpickle
-
     try:
-        return cloudpickle.dumps(item, 5)
+        return cast("bytes", cloudpickle().dumps(item, 5))
     except Exception as error:
         from asyncflow.store.unserializable import explain
 
-        raise UnserializableArtifact(explain(item, name, error)) from error
+        raise UnserializableArtifact(explain(item, f"{name}[{index}]", error)) from error
 
 
 def _pickled_size(value: Any) -> int:
@@ -284,20 +287,18 @@ def _pickled_size(value: Any) -> int:
     try:
         pickle.Pickler(counter, 5).dump(value)
     except Exception:
-        import cloudpickle
-
         counter = _Counter()
-        cloudpickle.CloudPickler(counter, 5).dump(value)
+        cloudpickle().CloudPickler(counter, 5).dump(value)
     return counter.size
 
 
-class _Counter(io.RawIOBase):
+class _Counter:
     """A file that keeps only its length."""
 
     def __init__(self) -> None:
         self.size = 0
 
-    def write(self, part: Any, /) -> int:
+    def write(self, part: Any) -> int:
         size = memoryview(part).nbytes
         self.size += size
         return size
@@ -321,7 +322,7 @@ def _items_head(buffer: Buffer) -> tuple[int, int]:
 
 
 def read_item(buffer: Buffer, index: int) -> Any:
-    """Item ``index`` (from 0) of a packed list. Raises ``IndexError``."""
+    """Item ``index`` (from 0) of a packed list. Raises ``IndexError`` and ``BlobDamaged``."""
     return read_item_from(lambda offset, size: memoryview(buffer)[offset : offset + size], index)
 
 
@@ -330,9 +331,12 @@ def read_item_from(read: Callable[[int, int], Buffer], index: int) -> Any:
     width, count = _items_head(read(0, ITEMS_HEAD_SIZE))
     if not 0 <= index < count:
         raise IndexError(f"item {index} of a packed list of {count}")
-    layout = "<II" if width == 4 else "<QQ"
-    start, end = struct.unpack(layout, read(ITEMS_HEAD_SIZE + index * width, 2 * width))
-    body = read(ITEMS_HEAD_SIZE + (count + 1) * width + start, end - start)
-    if len(body) != end - start:
-        raise StoreError("This packed list is cut short.")
+    entry = read(ITEMS_HEAD_SIZE + index * width, 2 * width)
+    if len(entry) != 2 * width:
+        raise BlobDamaged("This packed list is cut short.")
+    start, end = struct.unpack("<II" if width == 4 else "<QQ", entry)
+    record = read(ITEMS_HEAD_SIZE + (count + 1) * width + start, end - start)
+    body = memoryview(record)[_CHECKSUM.size :]
+    if len(record) != end - start or _CHECKSUM.pack(crc32(body)) != record[: _CHECKSUM.size]:
+        raise BlobDamaged(f"Item {index} of this packed list is damaged.")
     return pickle.loads(body)

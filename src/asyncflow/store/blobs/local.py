@@ -65,6 +65,9 @@ class LocalBlobs:
                     _check(ref, content, "the small blobs of the store's database")
                     yield ref, content
 
+    def read_all(self, refs: Sequence[BlobRef]) -> list[tuple[BlobRef, bytes | memoryview]]:
+        return list(self.read(refs))
+
     def read_part(self, ref: BlobRef, offset: int, size: int) -> bytes:
         """``size`` bytes from ``offset`` of a blob that has a file; its hash isn't checked."""
         file = self._open(ref)
@@ -156,9 +159,13 @@ class LocalBlobs:
             _sync_directory(str(self.root))
             os.replace(temporary, target)  # noqa: PTH105
 
-    def has(self, key: BlobKey) -> bool:
-        """Whether the blob has a file. Small ones may be in the database instead."""
-        return _size(self.path(key)) is not None
+    def write_all(self, blobs: Sequence[Blob]) -> list[BlobRef]:
+        return [self.write(blob) for blob in blobs]
+
+    def missing(self, keys: Sequence[BlobKey]) -> frozenset[BlobKey]:
+        """Those that are neither a file nor in the database."""
+        without_file = [key for key in keys if _size(self.path(key)) is None]
+        return frozenset(without_file).difference(self._small(without_file))
 
     def keys(self) -> Iterator[BlobKey]:
         """Those of all files, in the order of directories."""
@@ -180,24 +187,20 @@ class LocalBlobStore:
     async def put(self, blobs: Sequence[Blob]) -> list[BlobRef]:
         import asyncio
 
-        return await asyncio.to_thread(lambda: [self._core.write(blob) for blob in blobs])
+        return await asyncio.to_thread(self._core.write_all, blobs)
 
     async def get(self, refs: Sequence[BlobRef]) -> AsyncIterator[tuple[BlobRef, bytes | memoryview]]:
         import asyncio
 
         for start in range(0, len(refs), READ_AT_ONCE):
             batch = refs[start : start + READ_AT_ONCE]
-            for found in await asyncio.to_thread(lambda batch=batch: list(self._core.read(batch))):
+            for found in await asyncio.to_thread(self._core.read_all, batch):
                 yield found
 
     async def missing(self, keys: Sequence[BlobKey]) -> frozenset[BlobKey]:
         import asyncio
 
-        return await asyncio.to_thread(self._missing, keys)
-
-    def _missing(self, keys: Sequence[BlobKey]) -> frozenset[BlobKey]:
-        absent = [key for key in keys if not self._core.has(key)]
-        return frozenset(absent).difference(self._core._small(absent))
+        return await asyncio.to_thread(self._core.missing, keys)
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from asyncflow.errors import MetaflowTaggingError
+from asyncflow.errors import MetaflowTaggingError, StaleEpoch
 from asyncflow.events import (
     Attempt,
     BlobRef,
     Event,
     Failure,
+    RunId,
     RunStarted,
     TaskCancelled,
     TaskFailed,
@@ -108,3 +109,12 @@ def changed_tags(
     if add and len(after) > MAX_TAGS:
         raise MetaflowTaggingError(f"A run has at most {MAX_TAGS} tags; it would have {len(after)}.")
     return tuple(sorted(after))
+
+
+def check_epoch(run_id: RunId, epoch: int, current: int) -> None:
+    """Raises ``StaleEpoch`` where the run is at another epoch than the engine that writes."""
+    if epoch != current:
+        raise StaleEpoch(
+            f"Run {run_id} was taken over by another engine (its epoch is {current}, this engine's {epoch}). "
+            "This engine stops; the other one goes on with the run."
+        )

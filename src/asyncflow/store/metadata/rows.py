@@ -1,5 +1,7 @@
 """SQL statements, and records to rows and back."""
 
+# ruff: noqa: S608 -- statements are put together from constants only
+
 from __future__ import annotations
 
 import json
@@ -27,6 +29,9 @@ SELECT_RUNS = f"""SELECT {_RUN},
     (SELECT json_group_array(tag) FROM tags WHERE tags.run = runs.run AND system = 0),
     (SELECT json_group_array(tag) FROM tags WHERE tags.run = runs.run AND system = 1)
     FROM runs"""
+
+INSERT_TAG = "INSERT INTO tags (run, tag, system) VALUES (?, ?, ?)"
+FINISH_RUN = "UPDATE runs SET state = ?, finished = ?, heartbeat = ?, failure = ?, failed_task = ? WHERE run = ?"
 
 
 def run_values(run: RunRecord) -> tuple[Any, ...]:
@@ -75,8 +80,8 @@ _ATTEMPT = (
     "step, serial, number, path, state, created, started, ended, worker, manifest, manifest_size, failure, caught"
 )
 _VALUES = f"(run, {_ATTEMPT}) VALUES ({', '.join('?' * 14)})"
-INSERT_START = f"INSERT OR IGNORE INTO attempts {_VALUES}"
-INSERT_ENDING = f"INSERT OR REPLACE INTO attempts {_VALUES}"
+INSERT_STARTED = f"INSERT OR IGNORE INTO attempts {_VALUES}"
+INSERT_ENDED = f"INSERT OR REPLACE INTO attempts {_VALUES}"
 
 _SELECT = f"SELECT {_ATTEMPT}, origin FROM attempts WHERE run = (SELECT run FROM runs WHERE run_id = ?1)"
 _ORDER = "ORDER BY serial DESC, number"
@@ -86,6 +91,8 @@ SELECT_NEWEST_TASKS = f"""{_SELECT} AND step = ?2 AND serial IN (
     SELECT DISTINCT serial FROM attempts WHERE run = (SELECT run FROM runs WHERE run_id = ?1) AND step = ?2
     ORDER BY serial DESC LIMIT ?3
 ) {_ORDER}"""
+SELECT_MANIFESTS = """SELECT step, serial, number, manifest, manifest_size FROM attempts
+    WHERE run = ? AND (step, serial, number) > (?, ?, ?) ORDER BY step, serial, number LIMIT 1000"""
 # Jumps from step to step through the primary key instead of reading every task.
 SELECT_STEPS = """WITH RECURSIVE
     this(run) AS (SELECT run FROM runs WHERE run_id = ?1),

@@ -8,89 +8,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asyncflow.codec import decode_events, encode_events, encode_failure
-from asyncflow.errors import MetaflowNotFound, StaleEpoch, StoreError
-from asyncflow.events import BlobKey, Event, Failure, RunId, RunState
+from asyncflow.errors import MetaflowNotFound, RunExists
+from asyncflow.events import BlobKey, BlobRef, Event, Failure, RunId, RunState
 from asyncflow.protocols import LogChunk, RunRecord, SmallBlob, TaskRecord
-from asyncflow.store.metadata import rows
-from asyncflow.store.metadata.projection import changed_tags, is_journaled, row_of
-from asyncflow.store.metadata.schema import (
-    MIGRATIONS,
-    check_version,
-    connect,
-    exists,
-    open_for_writing,
-    transaction,
-    translated,
-)
+from asyncflow.store.metadata import rows, smallblobs
+from asyncflow.store.metadata.connection import Database, NotYet, open_for_reading, open_for_writing, transaction
+from asyncflow.store.metadata.projection import changed_tags, check_epoch, is_journaled, row_of
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _T = TypeVar("_T")
-_inherited: list[sqlite3.Connection] = []
-"""Connections of a parent process: never used after the fork, and never closed, which could harm the parent's."""
-
-
-class _Database:
-    """A connection that is opened when it is needed and never crosses a fork; one thread at a time uses it."""
-
-    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
-        self.path = path
-        self._connect = connect
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-
-    @contextmanager
-    def use(self) -> Iterator[sqlite3.Connection]:
-        """Errors of SQLite come out as ``StoreError``."""
-        if self._pid != os.getpid():
-            self._abandon()
-        with self._lock, translated(self.path):
-            if self._connection is None:
-                self._connection = self._connect(self.path)
-            yield self._connection
-
-    def _abandon(self) -> None:
-        if self._connection is not None:
-            _inherited.append(self._connection)
-        self._connection = None
-        self._lock = threading.Lock()  # the parent's may have been held during the fork
-        self._pid = os.getpid()
-
-    def close(self) -> None:
-        if self._pid != os.getpid():
-            self._abandon()
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
-
-
-def _open_for_reading(path: Path) -> sqlite3.Connection:
-    """Read-only where the directory is; never makes a database."""
-    for mode in ("rw", "ro", "immutable"):
-        try:
-            connection = connect(path, mode=mode)
-        except sqlite3.OperationalError:
-            continue
-        try:
-            check_version(connection, path, len(MIGRATIONS))
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-        except sqlite3.OperationalError:
-            connection.close()
-            if mode == "immutable":
-                raise
-            continue
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-    raise sqlite3.OperationalError("unable to open database file")
 
 
 class SqliteReader:
@@ -98,17 +31,18 @@ class SqliteReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._database = _Database(self.path, _open_for_reading)
+        self._database = Database(self.path, open_for_reading)
 
     def close(self) -> None:
         """Close the connection; a later query opens another."""
         self._database.close()
 
     def _select(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        if self._database._connection is None and not exists(self.path):
+        try:
+            with self._database.use() as connection:
+                return connection.execute(statement, parameters).fetchall()
+        except NotYet:
             return []
-        with self._database.use() as connection:
-            return connection.execute(statement, parameters).fetchall()
 
     def flows(self) -> list[str]:
         found = self._select("SELECT flow_name FROM runs GROUP BY flow_name ORDER BY max(created) DESC, flow_name")
@@ -151,42 +85,83 @@ class SqliteReader:
         return [LogChunk(serial, number, offset, size) for number, offset, size in found]
 
     def small_blobs(self, keys: Sequence[BlobKey]) -> dict[BlobKey, bytes]:
-        if len(keys) == 1:
-            return dict(self._select("SELECT key, content FROM blobs WHERE key = ?", keys))
-        content: dict[BlobKey, bytes] = {}
-        for start in range(0, len(keys), 500):
-            batch = keys[start : start + 500]
-            marks = ",".join("?" * len(batch))
-            content.update(self._select(f"SELECT key, content FROM blobs WHERE key IN ({marks})", batch))
-        return content
+        try:
+            with self._database.use() as connection:
+                return smallblobs.select(connection, keys)
+        except NotYet:
+            return {}
 
     def change_tags(self, run_id: RunId, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> tuple[str, ...]:
-        if not exists(self.path):
-            raise _no_run(self.path, run_id)
-        with self._database.use() as connection, transaction(connection):
-            run = _run_number(connection, self.path, run_id)
-            found = connection.execute("SELECT tag, system FROM tags WHERE run = ?", (run,)).fetchall()
-            tags = {tag for tag, system in found if not system}
-            after = changed_tags(tags, (tag for tag, system in found if system), add, remove)
-            connection.executemany(
-                "DELETE FROM tags WHERE run = ? AND tag = ?", [(run, tag) for tag in tags.difference(after)]
-            )
-            connection.executemany(
-                "INSERT INTO tags (run, tag, system) VALUES (?, ?, 0)", [(run, tag) for tag in set(after) - tags]
-            )
-        return after
+        """Raises ``MetaflowTaggingError`` (see ``projection.changed_tags``) and ``MetaflowNotFound``."""
+        try:
+            with self._database.use() as connection, transaction(connection):
+                run = _number_of(connection, self.path, run_id)
+                return _change_tags(connection, run, add, remove)
+        except NotYet:
+            raise _no_run(self.path, run_id) from None
+
+    # -- for checks of the whole store ---------------------------------------------------------------
+
+    def manifests(self) -> Iterator[tuple[str, BlobRef]]:
+        """Every manifest that a task's attempt refers to, with ``run/step/task``; in pages, so memory stays flat."""
+        for run, run_id in self._select("SELECT run, run_id FROM runs ORDER BY run"):
+            after: tuple[str, int, int] = ("", -1, -1)
+            while found := self._select(rows.SELECT_MANIFESTS, (run, *after)):
+                for step, serial, _, key, size in found:
+                    if key is not None:
+                        yield f"{run_id}/{step}/{serial}", BlobRef(key, size)
+                after = found[-1][:3]
+
+    def all_small_blobs(self) -> Iterator[tuple[BlobKey, bytes]]:
+        """In the order of writing."""
+        after = 0
+        while found := self._select(smallblobs.SELECT_PAGE, (after,)):
+            for _, key, content in found:
+                yield key, content
+            after = found[-1][0]
+
+    def journal_pages(self) -> Iterator[tuple[RunId, bytes]]:
+        """Every run's journal, encoded, batch by batch."""
+        for (run_id,) in self._select("SELECT run_id FROM runs ORDER BY run"):
+            after = 0
+            while found := self._select(rows.SELECT_EVENTS, (run_id, after)):
+                for _, body in found:
+                    yield run_id, body
+                after = found[-1][0]
+
+    def integrity(self) -> list[str]:
+        """What SQLite's own check finds wrong with the file; reads all of it."""
+        found = [text for (text,) in self._select("PRAGMA quick_check")]
+        return [] if found == ["ok"] else found
+
+
+def _change_tags(
+    connection: sqlite3.Connection, run: int, add: Sequence[str], remove: Sequence[str]
+) -> tuple[str, ...]:
+    found = connection.execute("SELECT tag, system FROM tags WHERE run = ?", (run,)).fetchall()
+    tags = {tag for tag, system in found if not system}
+    after = changed_tags(tags, (tag for tag, system in found if system), add, remove)
+    gone, new = tags.difference(after), set(after) - tags
+    connection.executemany("DELETE FROM tags WHERE run = ? AND tag = ?", [(run, tag) for tag in gone])
+    connection.executemany(rows.INSERT_TAG, [(run, tag, 0) for tag in new])
+    return after
 
 
 class SqliteMetadataStore:
-    """``protocols.MetadataStore``: one thread writes; the event loop waits for nothing but it."""
+    """``protocols.MetadataStore``: one thread writes, and the event loop waits for it without being blocked.
+
+    Cancelling a method while its write is under way waits for the write: a batch is there as a whole or not
+    at all, and what the caller did before stays in order.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._database = _Database(self.path, open_for_writing)
-        self._thread: Any = None
+        self._writer = _Writer(self.path)
+        self._thread: ThreadPoolExecutor | None = None
 
     async def create_run(self, run: RunRecord, blobs: Sequence[SmallBlob] = ()) -> None:
-        await self._write(self._create_run, run, blobs)
+        """Raises ``RunExists`` and ``StoreError``."""
+        await self._in_thread(self._writer.create_run, run, blobs)
 
     async def append(
         self,
@@ -196,33 +171,28 @@ class SqliteMetadataStore:
         blobs: Sequence[SmallBlob] = (),
         logs: Sequence[LogChunk] = (),
     ) -> None:
-        await self._write(self._append, run_id, epoch, events, blobs, logs)
+        await self._in_thread(self._writer.append, run_id, epoch, events, blobs, logs)
 
     async def heartbeat(self, run_id: RunId, epoch: int, at: float) -> None:
-        await self._write(self._update, run_id, epoch, "heartbeat = ?", (at,))
+        await self._in_thread(self._writer.heartbeat, run_id, epoch, at)
 
     async def finish_run(
         self, run_id: RunId, epoch: int, state: RunState, at: float, failure: Failure | None, failed_task: str | None
     ) -> None:
-        values = (state.value, at, at, None if failure is None else encode_failure(failure), failed_task)
-        assignments = "state = ?, finished = ?, heartbeat = ?, failure = ?, failed_task = ?"
-        await self._write(self._update, run_id, epoch, assignments, values)
+        await self._in_thread(self._writer.finish_run, run_id, epoch, state, at, failure, failed_task)
 
     async def claim_run(self, run_id: RunId) -> int:
-        return await self._write(self._claim, run_id)
+        return await self._in_thread(self._writer.claim_run, run_id)
 
     async def journal(self, run_id: RunId) -> AsyncIterator[Event]:
         after = 0
-        while found := await self._write(self._journal_page, run_id, after):
+        while found := await self._in_thread(self._writer.journal_page, run_id, after):
             for _, body in found:
                 for event in decode_events(body):
                     yield event
             after = found[-1][0]
 
-    # -- one thread --------------------------------------------------------------------------------
-
-    async def _write(self, function: Callable[..., _T], *arguments: Any) -> _T:
-        """Run ``function`` in the writing thread. Cancellation waits for it: what is written stays written."""
+    async def _in_thread(self, function: Callable[..., _T], *arguments: Any) -> _T:
         import asyncio
 
         if self._thread is None:
@@ -235,15 +205,15 @@ class SqliteMetadataStore:
         except asyncio.CancelledError:
             await asyncio.wait((writing,))
             if not writing.cancelled():
-                writing.exception()  # seen: the caller is told of the cancellation
+                writing.exception()  # looked at: the caller hears of the cancellation instead
             raise
 
     def close(self) -> None:
-        """Waits for the write under way; blocks for as long."""
+        """Waits for the write under way; blocks for as long. A later call of another method opens it again."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.shutdown(wait=True)
-        self._database.close()
+        self._writer.close()
 
     async def aclose(self) -> None:
         """The same without blocking the event loop."""
@@ -251,17 +221,31 @@ class SqliteMetadataStore:
 
         await asyncio.to_thread(self.close)
 
-    def _create_run(self, run: RunRecord, blobs: Sequence[SmallBlob]) -> None:
-        with self._database.use() as connection, transaction(connection):
-            number = connection.execute(rows.INSERT_RUN, rows.run_values(run)).lastrowid
-            user_tags = set(run.tags) - set(run.system_tags)
-            connection.executemany(
-                "INSERT OR IGNORE INTO tags (run, tag, system) VALUES (?, ?, ?)",
-                [(number, tag, 1) for tag in run.system_tags] + [(number, tag, 0) for tag in user_tags],
-            )
-            _insert_blobs(connection, blobs)
 
-    def _append(
+class _Writer:
+    """The synchronous half: each method is one transaction, durable when it returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._database = Database(path, open_for_writing)
+        self._small = smallblobs.SmallBlobWriter()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def create_run(self, run: RunRecord, blobs: Sequence[SmallBlob]) -> None:
+        with self._database.use() as connection, transaction(connection):
+            try:
+                number = connection.execute(rows.INSERT_RUN, rows.run_values(run)).lastrowid
+            except sqlite3.IntegrityError as error:
+                raise RunExists(f"There is a run {run.run_id} in the store {self._path} already.") from error
+            system = set(run.system_tags)
+            connection.executemany(rows.INSERT_TAG, [(number, tag, 1) for tag in system])
+            connection.executemany(rows.INSERT_TAG, [(number, tag, 0) for tag in set(run.tags) - system])
+            self._small.insert(connection, blobs)
+        self._small.committed()
+
+    def append(
         self,
         run_id: RunId,
         epoch: int,
@@ -276,43 +260,47 @@ class SqliteMetadataStore:
             run = self._owned(connection, run_id, epoch)
             if body is not None:
                 connection.execute(rows.INSERT_EVENTS, (run, run, body))
-            connection.executemany(
-                rows.INSERT_START, [rows.attempt_values(run, row) for row in changes if row.ended is None]
-            )
-            connection.executemany(
-                rows.INSERT_ENDING, [rows.attempt_values(run, row) for row in changes if row.ended is not None]
-            )
-            _insert_blobs(connection, blobs)
+            started = [rows.attempt_values(run, row) for row in changes if row.ended is None]
+            ended = [rows.attempt_values(run, row) for row in changes if row.ended is not None]
+            connection.executemany(rows.INSERT_STARTED, started)
+            connection.executemany(rows.INSERT_ENDED, ended)
             connection.executemany(rows.INSERT_LOG, [(run, c.serial, c.offset, c.attempt, c.size) for c in logs])
+            self._small.insert(connection, blobs)
+        self._small.committed()
 
-    def _owned(self, connection: sqlite3.Connection, run_id: RunId, epoch: int) -> int:
-        found = connection.execute("SELECT run, epoch FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        if found is None:
-            raise _no_run(self.path, run_id)
-        if found[1] != epoch:
-            raise StaleEpoch(
-                f"Run {run_id} was taken over by another engine (its epoch is {found[1]}, this engine's {epoch}). "
-                "This engine stops; the other one goes on with the run."
-            )
-        return int(found[0])
-
-    def _update(self, run_id: RunId, epoch: int, assignments: str, values: Sequence[Any]) -> None:
+    def heartbeat(self, run_id: RunId, epoch: int, at: float) -> None:
         with self._database.use() as connection, transaction(connection):
             run = self._owned(connection, run_id, epoch)
-            connection.execute(f"UPDATE runs SET {assignments} WHERE run = ?", (*values, run))
+            connection.execute("UPDATE runs SET heartbeat = ? WHERE run = ?", (at, run))
 
-    def _claim(self, run_id: RunId) -> int:
+    def finish_run(
+        self, run_id: RunId, epoch: int, state: RunState, at: float, failure: Failure | None, failed_task: str | None
+    ) -> None:
+        encoded = None if failure is None else encode_failure(failure)
         with self._database.use() as connection, transaction(connection):
-            run = _run_number(connection, self.path, run_id)
+            run = self._owned(connection, run_id, epoch)
+            connection.execute(rows.FINISH_RUN, (state.value, at, at, encoded, failed_task, run))
+
+    def claim_run(self, run_id: RunId) -> int:
+        with self._database.use() as connection, transaction(connection):
+            run = _number_of(connection, self._path, run_id)
             connection.execute("UPDATE runs SET epoch = epoch + 1 WHERE run = ?", (run,))
             return int(connection.execute("SELECT epoch FROM runs WHERE run = ?", (run,)).fetchone()[0])
 
-    def _journal_page(self, run_id: RunId, after: int) -> list[tuple[int, bytes]]:
+    def journal_page(self, run_id: RunId, after: int) -> list[tuple[int, bytes]]:
         with self._database.use() as connection:
             return connection.execute(rows.SELECT_EVENTS, (run_id, after)).fetchall()
 
+    def _owned(self, connection: sqlite3.Connection, run_id: RunId, epoch: int) -> int:
+        """The run's number. Raises ``StaleEpoch`` where another engine owns the run."""
+        found = connection.execute("SELECT run, epoch FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if found is None:
+            raise _no_run(self._path, run_id)
+        check_epoch(run_id, epoch, found[1])
+        return int(found[0])
 
-def _run_number(connection: sqlite3.Connection, path: Path, run_id: RunId) -> int:
+
+def _number_of(connection: sqlite3.Connection, path: Path, run_id: RunId) -> int:
     found = connection.execute("SELECT run FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if found is None:
         raise _no_run(path, run_id)
@@ -321,9 +309,3 @@ def _run_number(connection: sqlite3.Connection, path: Path, run_id: RunId) -> in
 
 def _no_run(path: Path, run_id: RunId) -> MetaflowNotFound:
     return MetaflowNotFound(f"There is no run {run_id} in the store {path}.")
-
-
-def _insert_blobs(connection: sqlite3.Connection, blobs: Sequence[SmallBlob]) -> None:
-    connection.executemany(
-        "INSERT OR IGNORE INTO blobs (key, content) VALUES (?, ?)", [(blob.key, blob.content) for blob in blobs]
-    )
