@@ -1,0 +1,58 @@
+"""What is wrong with a flow, and what the checks look at."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from msgspec import Struct
+
+from asyncflow.graph import FlowGraph, Node
+from asyncflow.graph.nesting import Nesting, nesting_of
+from asyncflow.graph.nodes import ends_of, starts_of
+
+
+class Problem(Struct, frozen=True):
+    """One thing that is wrong with a flow, where, and what to do about it."""
+
+    code: str
+    """``AF01`` to ``AF19``: see ``asyncflow.lint``."""
+    step: str
+    """Empty where it concerns the flow as a whole."""
+    file: str
+    line: int
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        subject = f"step '{self.step}': " if self.step else ""
+        return f"{self.file}:{self.line}: [{self.code}] {subject}{self.message}\n    → {self.remedy}"
+
+
+class Inspection:
+    """A graph and what several checks want to know of it."""
+
+    def __init__(self, graph: FlowGraph) -> None:
+        self.graph = graph
+        self.starts = starts_of(graph.nodes)
+        self.ends = ends_of(graph.nodes)
+
+    @cached_property
+    def nesting(self) -> Nesting:
+        return nesting_of(self.graph.nodes, self.starts, self.ends)
+
+    def of_flow(self, code: str, message: str, remedy: str) -> Problem:
+        return Problem(code, "", self.graph.file, self.graph.line, message, remedy)
+
+    def at_step(self, code: str, node: Node, message: str, remedy: str) -> Problem:
+        """A problem to be mended where the step begins."""
+        return Problem(code, node.name, node.file, node.line, message, remedy)
+
+    def at_next(self, code: str, node: Node, message: str, remedy: str) -> Problem:
+        """A problem to be mended in the step's ``self.next``."""
+        return Problem(code, node.name, node.file, node.next_line or node.line, message, remedy)
+
+
+def listed(names: tuple[str, ...] | list[str]) -> str:
+    """``'a', 'b' and 'c'``"""
+    quoted = [f"'{name}'" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
