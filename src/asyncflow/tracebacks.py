@@ -1,0 +1,70 @@
+"""Exceptions of user code as text, without asyncflow's own frames."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from asyncflow.errors import AsyncflowError
+
+if TYPE_CHECKING:
+    from traceback import FrameSummary, TracebackException
+
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - pathlib isn't imported by workers
+_IMPORTING = "<frozen importlib"
+
+
+def message_of(error: BaseException) -> str:
+    """One line: ``ValueError: no such carrier``; of asyncflow's own errors the sentence alone."""
+    try:
+        said = str(error).strip()
+    except Exception:
+        said = "(its text can't be shown: str() of it raises)"
+    if isinstance(error, AsyncflowError) and said:
+        return said
+    first, _, more = said.partition("\n")
+    if more:
+        first += " …"
+    name = type(error).__qualname__
+    return f"{name}: {first}" if first else name
+
+
+def step_traceback(error: BaseException) -> str:
+    """The traceback as text; empty where no frame of it is the user's."""
+    summary = _summary(error)
+    if not summary.stack:
+        return ""
+    return _text(summary)
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback as text; where no frame is the user's, the exception alone."""
+    summary = _summary(error)
+    return _text(summary) if summary.stack else "".join(summary.format_exception_only())
+
+
+def _summary(error: BaseException) -> TracebackException:
+    from traceback import TracebackException
+
+    summary = TracebackException(type(error), error, error.__traceback__, compact=True)
+    _strip(summary, set())
+    return summary
+
+
+def _text(summary: TracebackException) -> str:
+    # A text that isn't Unicode (surrogates of undecodable bytes) couldn't be stored.
+    return "".join(summary.format()).encode("utf-8", "backslashreplace").decode()
+
+
+def _strip(summary: TracebackException, seen: set[int]) -> None:
+    if id(summary) in seen:
+        return
+    seen.add(id(summary))
+    summary.stack[:] = [frame for frame in summary.stack if not _ours(frame)]
+    for other in (summary.__cause__, summary.__context__, *(getattr(summary, "exceptions", None) or ())):
+        if other is not None:
+            _strip(other, seen)
+
+
+def _ours(frame: FrameSummary) -> bool:
+    return frame.filename.startswith((_HERE, _IMPORTING))

@@ -1,0 +1,210 @@
+"""What a join gets: the tasks that lead to it, as flow objects that are read-only and load when they are asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+from asyncflow.events import Frame
+from asyncflow.flow import FlowSpec, Backing, make_view, backing_of
+from asyncflow.graph import NodeKind
+from asyncflow.worker.foreach import item_of, packed_name, whole_name
+from asyncflow.worker.state import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+
+    from asyncflow.events import BlobRef, TaskInput, TaskSpec
+    from asyncflow.graph import FlowGraph
+    from asyncflow.worker.state import Shelf
+
+BATCH = 256
+"""Inputs whose manifests are read in one go, and whose artifacts of one name are."""
+KEPT = 1024
+"""Up to so many inputs, each stays as it is once made; of more, those that nobody holds are made again."""
+
+
+class Inputs:
+    """``inputs.a`` (by the last step of the branch), ``inputs[0]``, ``inputs[-1]``, slices, iteration, ``len()``.
+
+    Branches stand in the order of ``self.next``, items of a foreach in the order of the list.
+    """
+
+    def __init__(self, flow_class: type[FlowSpec], graph: FlowGraph, shelf: Shelf, spec: TaskSpec) -> None:
+        self._flow_class = flow_class
+        self._graph = graph
+        self._shelf = shelf
+        self._spec = spec
+        self._views: MutableMapping[int, FlowSpec] = {}
+        self._batches: dict[int, _Batch] = {}
+        self._by_step: dict[str, int] | None = None
+        if len(self) > KEPT:
+            from weakref import WeakValueDictionary
+
+            self._views = WeakValueDictionary()
+
+    def __len__(self) -> int:
+        return len(self._spec.inputs)
+
+    def __iter__(self) -> Iterator[FlowSpec]:
+        return (self._view(position) for position in range(len(self)))
+
+    @overload
+    def __getitem__(self, which: int) -> FlowSpec: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[FlowSpec]: ...
+    def __getitem__(self, which: int | slice) -> FlowSpec | list[FlowSpec]:
+        if isinstance(which, slice):
+            return [self._view(position) for position in range(len(self))[which]]
+        try:
+            return self._view(range(len(self))[which])
+        except IndexError:
+            raise IndexError(f"inputs[{which}] of a join with {len(self)} inputs") from None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        position = self._steps().get(name)
+        if position is not None:
+            return self._view(position)
+        if name == "flows":
+            return list(self)
+        known = ", ".join(f"inputs.{step}" for step in self._steps())
+        raise AttributeError(
+            f"{self._spec.attempt.task.step!r} has no input {name!r}; inputs are named by the last step "
+            f"of the branch: {known}.",
+            name=name,
+            obj=self,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} inputs of {self._spec.attempt.task.step}>"
+
+    def _steps(self) -> dict[str, int]:
+        if self._by_step is None:
+            self._by_step = {each.task.step: position for position, each in enumerate(self._spec.inputs)}
+        return self._by_step
+
+    def _view(self, position: int) -> FlowSpec:
+        view = self._views.get(position)
+        if view is None:
+            task = self._spec.inputs[position].task
+            frames = _frames(self._graph, self._spec, task.path, task.step)
+            backing = InputState(
+                self._flow_class, self._shelf, self._batch(position), position % BATCH, task.step, frames
+            )
+            view = self._views[position] = make_view(self._flow_class, backing)
+        return view
+
+    def _batch(self, position: int) -> _Batch:
+        number = position // BATCH
+        batch = self._batches.get(number)
+        if batch is None:
+            if len(self._batches) > 1:
+                del self._batches[next(iter(self._batches))]
+            batch = _Batch(self._shelf, self._spec.inputs[number * BATCH : (number + 1) * BATCH])
+            self._batches[number] = batch
+        return batch
+
+    def manifests(self) -> Iterator[dict[str, BlobRef]]:
+        """The names and references of each input, in order, without making flow objects."""
+        for position in range(len(self)):
+            yield self._batch(position).manifests[position % BATCH]
+
+
+class _Batch:
+    """Neighbours among the inputs: who asks one for an artifact will ask the others too."""
+
+    def __init__(self, shelf: Shelf, inputs: Sequence[TaskInput]) -> None:
+        self._shelf = shelf
+        self._fetched: set[str] = set()
+        with shelf.lock:
+            found = shelf.loader.manifests([each.manifest for each in inputs])
+        self.manifests = [manifest.artifacts for manifest in found]
+
+    def fetch(self, name: str) -> None:
+        if name not in self._fetched and len(self.manifests) > 1:
+            self._fetched.add(name)
+            self._shelf.loader.prefetch([refs[name] for refs in self.manifests if name in refs])
+
+
+class InputState(Backing):
+    """One finished task as its join sees it."""
+
+    read_only = True
+
+    def __init__(
+        self,
+        flow_class: type[FlowSpec],
+        shelf: Shelf,
+        batch: _Batch,
+        position: int,
+        step: str,
+        frames: tuple[Frame, ...],
+    ) -> None:
+        super().__init__(flow_class, step=step, frames=frames)
+        self.shelf = shelf
+        self.refs = batch.manifests[position]
+        self._batch = batch
+
+    def load(self, flow: FlowSpec, name: str) -> Any:
+        with self.shelf.lock:
+            values = flow.__dict__
+            if name not in values:
+                ref = self.refs[name]
+                self._batch.fetch(name)
+                values[name] = self.shelf.loader.load(ref, name)
+            return values[name]
+
+    def item(self, flow: FlowSpec, depth: int) -> Any:
+        return item_of(self, flow, self.frames[depth])
+
+
+def _frames(graph: FlowGraph, spec: TaskSpec, path: tuple[int, ...], step: str) -> tuple[Frame, ...]:
+    """The foreach nest around an input: that of the join and, of a foreach join, the level that it closes."""
+    nest = [name for name in graph[step].splits if graph[name].kind is NodeKind.FOREACH]
+    depth = len(spec.frames)
+    if len(nest) <= depth or len(path) <= depth:
+        return spec.frames
+    closed = graph[nest[depth]]
+    return (*spec.frames, Frame(closed.name, closed.foreach_var or "", path[depth], len(spec.inputs)))
+
+
+class JoinState(TaskState):
+    """What a join asks of its task. It inherits parameters and class constants, and what it merges."""
+
+    def __init__(self, flow_class: type[FlowSpec], shelf: Shelf, parameters: BlobRef, spec: TaskSpec) -> None:
+        refs = shelf.loader.manifest(parameters).artifacts
+        super().__init__(flow_class, shelf, refs, step=spec.attempt.task.step, frames=spec.frames)
+        self.initial: dict[str, Any] = {}
+        """What ``__init__`` assigned."""
+        constant = [frame for frame in spec.frames if frame.var in self.fixed]
+        if constant:
+            before = shelf.loader.manifest(spec.inputs[0].manifest).artifacts
+            self.take_companions(constant, before)
+
+    def begin(self, flow: FlowSpec) -> None:
+        super().begin(flow)
+        self.initial = dict(flow.__dict__)
+
+    def take_companions(self, frames: Iterable[Frame], refs: dict[str, BlobRef]) -> None:
+        """Of the lists of ``frames``, so that ``self.input`` is known after the join too."""
+        for frame in frames:
+            for name in (packed_name(frame.step, frame.var), whole_name(frame.step, frame.var)):
+                if name in refs:
+                    self.refs[name] = refs[name]
+
+    def merge(self, flow: FlowSpec, inputs: Iterable[FlowSpec], exclude: list[str], include: list[str]) -> None:
+        from asyncflow.worker.merge import merge
+
+        merge(self, flow, _manifests(inputs), exclude, include)
+
+
+def _manifests(inputs: Iterable[FlowSpec]) -> Iterator[dict[str, BlobRef]]:
+    if isinstance(inputs, Inputs):
+        yield from inputs.manifests()
+        return
+    for each in inputs:
+        backing = backing_of(each) if isinstance(each, FlowSpec) else None
+        if not isinstance(backing, InputState):
+            raise TypeError(f"merge_artifacts takes the inputs of the join, or some of them, not {each!r}.")
+        yield backing.refs

@@ -1,0 +1,118 @@
+"""The artifacts of one task: inherited by reference, loaded when used, persisted at its end."""
+
+from __future__ import annotations
+
+from _thread import RLock
+from typing import TYPE_CHECKING, Any
+
+from asyncflow.errors import UnserializableArtifact
+from asyncflow.events import BlobRef
+from asyncflow.flow import SCALARS, Backing
+from asyncflow.protocols import SmallBlob
+from asyncflow.store.artifacts import SMALL, ArtifactLoader, Manifest
+from asyncflow.store.serializers import to_blob
+
+if TYPE_CHECKING:
+    from asyncflow.events import BlobKey, Frame
+    from asyncflow.flow import FlowSpec
+    from asyncflow.protocols import Blob, BlobAccess
+
+_ABSENT = object()
+
+
+class Shelf:
+    """The blobs that a task reads and the new ones that it leaves: large ones written, small ones kept for its ending."""
+
+    def __init__(self, blobs: BlobAccess, loader: ArtifactLoader) -> None:
+        self.blobs = blobs
+        self.loader = loader
+        self.small: dict[BlobKey, SmallBlob] = {}
+        self.lock = RLock()
+        """Held while loading: a step may have threads."""
+
+    def store(self, blob: Blob) -> BlobRef:
+        """Raises ``StoreError``."""
+        size = blob.size
+        if size > SMALL:
+            return self.blobs.write(blob)
+        if blob.key not in self.small:
+            self.small[blob.key] = SmallBlob(blob.key, b"".join(blob.parts))
+        return BlobRef(blob.key, size)
+
+
+class TaskState(Backing):
+    """What a flow object asks of its task.
+
+    ``refs`` holds what can be loaded: at first all that is inherited, at the end all that is persisted.
+    Threads that a step starts may load too.
+    """
+
+    def __init__(
+        self,
+        flow_class: type[FlowSpec],
+        shelf: Shelf,
+        refs: dict[str, BlobRef],
+        *,
+        step: str,
+        frames: tuple[Frame, ...] = (),
+    ) -> None:
+        super().__init__(flow_class, step=step, frames=frames)
+        self.shelf = shelf
+        self.refs = refs
+        self.loaded: dict[str, Any] = {}
+        """What was loaded, as it was handed out."""
+
+    def begin(self, flow: FlowSpec) -> None:
+        """``__init__`` has run: what it assigned gives way to what is inherited."""
+        values = flow.__dict__
+        for name in [name for name in values if name in self.refs and name not in self.fixed]:
+            if self.loaded.get(name, _ABSENT) is not values[name]:
+                del values[name]
+
+    def load(self, flow: FlowSpec, name: str) -> Any:
+        with self.shelf.lock:
+            values = flow.__dict__
+            if name in values:  # another thread was first
+                return values[name]
+            value = self.shelf.loader.load(self.refs[name], name)
+            values[name] = value
+            self.loaded[name] = value
+            return value
+
+    def forget(self, name: str) -> bool:
+        self.loaded.pop(name, None)
+        return self.refs.pop(name, None) is not None
+
+    def item(self, flow: FlowSpec, depth: int) -> Any:
+        from asyncflow.worker.foreach import item_of
+
+        return item_of(self, flow, self.frames[depth])
+
+    # -- at the task's end -------------------------------------------------------------------------
+
+    def persist(self, flow: FlowSpec) -> UnserializableArtifact | None:
+        """Stores what was assigned, and what was loaded and may have changed; ``refs`` then has it all.
+
+        Everything that can be stored is; the answer is the first thing that couldn't be. Raises ``StoreError``.
+        """
+        problem: UnserializableArtifact | None = None
+        for name, value in tuple(flow.__dict__.items()):
+            if name in self.fixed or self._untouched(name, value):
+                continue
+            try:
+                blob = to_blob(value, name)
+            except UnserializableArtifact as error:
+                self.refs.pop(name, None)
+                problem = problem or error
+                continue
+            known = self.refs.get(name)
+            if known is None or known.key != blob.key:
+                self.refs[name] = self.shelf.store(blob)
+        return problem
+
+    def _untouched(self, name: str, value: object) -> bool:
+        return type(value) in SCALARS and self.loaded.get(name, _ABSENT) is value
+
+    def manifest(self) -> BlobRef:
+        """Stores the manifest of ``refs``."""
+        return self.shelf.store(Manifest(self.refs).to_blob())
