@@ -24,6 +24,8 @@ from asyncflow.store.serializers import (
 
 SMALL = 16 * 1024
 """Blobs of at most so many bytes travel with a task's ending and live in the metadata database."""
+WHOLE = 1 << 20
+"""Packed lists of at most so many bytes are read, checked and kept as a whole."""
 COMPANION = "[]"
 """``items[]`` is the packed form of ``items``: internal, hidden from readers."""
 
@@ -111,7 +113,7 @@ class ArtifactLoader:
     def load_item(self, ref: BlobRef, name: str, index: int) -> Any:
         """Item ``index`` of the packed list ``ref``; the others aren't read where the store can help it."""
         with _Naming(ref, name):
-            if ref.size > self._recent_limit and isinstance(self._blobs, PartialAccess):
+            if ref.size > WHOLE and isinstance(self._blobs, PartialAccess):
                 access = self._blobs
                 return read_item_from(lambda offset, size: access.read_part(ref, offset, size), index)
             return read_item(self._content(ref), index)
@@ -119,18 +121,16 @@ class ArtifactLoader:
     def item_count(self, ref: BlobRef, name: str) -> int:
         """The number of items of the packed list ``ref``."""
         with _Naming(ref, name):
-            if ref.size > self._recent_limit and isinstance(self._blobs, PartialAccess):
+            if ref.size > WHOLE and isinstance(self._blobs, PartialAccess):
                 return item_count(self._blobs.read_part(ref, 0, ITEMS_HEAD_SIZE))
             return item_count(self._content(ref))
-
-    _recent_limit = 1 << 20
 
     def _content(self, ref: BlobRef) -> bytes | memoryview:
         content = self._recent.get(ref.key)
         if content is not None:
             return content
         found: bytes | memoryview = next(iter(self._blobs.read((ref,))))[1]
-        if isinstance(found, bytes) and ref.size <= self._recent_limit:
+        if isinstance(found, bytes) and ref.size <= WHOLE:
             self._recent.keep(ref.key, found)
         return found
 

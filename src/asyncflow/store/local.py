@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 DATABASE = "asyncflow.db"
+ABANDONED = 86_400.0
+"""Seconds after which a file under ``tmp/`` is what a killed process left."""
 
 
 class LocalStore:
@@ -48,6 +50,7 @@ class LocalStore:
                 store.root.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise cannot_write(store.root, error) from error
+            store.blobs.sweep(older_than=ABANDONED)
         elif not store.root.is_dir():
             raise StoreError(
                 f"There is no store at {store.root}. Run a flow there first, or name the store with ASYNCFLOW_STORE "

@@ -10,6 +10,7 @@ import errno
 import mmap
 import os
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from hashlib import sha256
 from itertools import count
@@ -31,6 +32,8 @@ READ_AT_ONCE = 256
 _TRAILER = struct.Struct("<8sQ32s")  # magic, size, key
 TRAILER_MAGIC = b"AFblob1\n"
 TRAILER_SIZE = _TRAILER.size
+PIECE = 4 << 20
+WRONG_HASH = "its content doesn't have the hash that its key says"
 
 SmallReader = Callable[[Sequence[BlobKey]], dict[BlobKey, bytes]]
 _serial = count()
@@ -167,15 +170,44 @@ class LocalBlobs:
         without_file = [key for key in keys if _size(self.path(key)) is None]
         return frozenset(without_file).difference(self._small(without_file))
 
-    def keys(self) -> Iterator[BlobKey]:
-        """Those of all files, in the order of directories."""
+    # -- for checks of the whole store ---------------------------------------------------------------
+
+    def files(self) -> Iterator[tuple[str, BlobKey | None]]:
+        """The paths of all files where blobs are, with their keys; None for what has no blob's name."""
+        for directory, _, names in sorted(os.walk(self._blobs)):
+            for name in sorted(names):
+                path = f"{directory}/{name}"
+                try:
+                    key = bytes.fromhex(name)
+                except ValueError:
+                    yield path, None
+                else:
+                    yield path, key if path == self.path(key) and len(key) == 32 else None
+
+    def check(self, key: BlobKey) -> None:
+        """Hash a blob's file again, in pieces. Raises ``BlobDamaged`` and ``BlobNotFound``."""
+        size = max(0, (_size(self.path(key)) or 0) - TRAILER_SIZE)
+        ref = BlobRef(key, size)
+        file = self._open(ref)
         try:
-            directories = sorted(os.listdir(self._blobs))  # noqa: PTH208
-        except FileNotFoundError:
+            self._check_trailer(file, ref)
+            digest = sha256()
+            for offset in range(0, size, PIECE):
+                digest.update(os.pread(file, min(PIECE, size - offset), offset))
+        finally:
+            os.close(file)
+        if digest.digest() != key:
+            raise BlobDamaged(_damaged(key, self.path(key), WRONG_HASH))
+
+    def sweep(self, older_than: float) -> None:
+        """Remove what died while writing left under ``tmp/``: files older than so many seconds."""
+        try:
+            with os.scandir(self._tmp) as entries:
+                for entry in entries:
+                    if time.time() - entry.stat().st_mtime > older_than:
+                        _forget(entry.path)
+        except OSError:  # no such directory, or read-only: nothing to tidy
             return
-        for directory in directories:
-            for name in sorted(os.listdir(f"{self._blobs}/{directory}")):  # noqa: PTH208
-                yield bytes.fromhex(name)
 
 
 class LocalBlobStore:
@@ -214,7 +246,7 @@ def _check(ref: BlobRef, content: bytes | memoryview, where: str) -> None:
     if len(content) != ref.size:
         raise BlobDamaged(_damaged(ref.key, where, f"{len(content)} bytes instead of {ref.size}"))
     if sha256(content).digest() != ref.key:
-        raise BlobDamaged(_damaged(ref.key, where, "its content doesn't have the hash that its key says"))
+        raise BlobDamaged(_damaged(ref.key, where, WRONG_HASH))
 
 
 def _damaged(key: BlobKey, where: str, what: str) -> str:

@@ -10,6 +10,7 @@ five times fewer pages are written (docs/adr/0020). A look-up asks all of the le
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from struct import Struct
@@ -31,22 +32,28 @@ SCHEMA = (
     ),
 )
 
-_LOOK_UP = " UNION ALL ".join(
-    f"SELECT id FROM blob_index_{level} WHERE prefix = ?1" for level in range(len(CAPACITIES) + 1)
-)
-_SELECT = f"SELECT content FROM blobs WHERE id IN ({_LOOK_UP}) AND key = ?2 LIMIT 1"
+_LEVELS = range(len(CAPACITIES) + 1)
+_ONE = " UNION ALL ".join(f"SELECT id FROM blob_index_{level} WHERE prefix = ?1" for level in _LEVELS)
+_SELECT_ONE = f"SELECT key, content FROM blobs WHERE id IN ({_ONE}) AND key = ?2 LIMIT 1"
+_MANY = " UNION ALL ".join(f"SELECT id FROM wanted JOIN blob_index_{level} USING (prefix)" for level in _LEVELS)
+_SELECT_MANY = f"""WITH wanted (prefix) AS (SELECT value FROM json_each(?1))
+    SELECT key, content FROM blobs WHERE id IN ({_MANY})"""
+TOGETHER = 256
+"""Keys asked for in one statement: less than half the time of one statement each."""
 SELECT_PAGE = "SELECT id, key, content FROM blobs WHERE id > ? ORDER BY id LIMIT 256"
 _prefix = Struct(">q").unpack_from
 
 
 def select(connection: sqlite3.Connection, keys: Sequence[BlobKey]) -> dict[BlobKey, bytes]:
     """The content of those of ``keys`` that are there."""
+    if len(keys) == 1:
+        return dict(connection.execute(_SELECT_ONE, (_prefix(keys[0])[0], keys[0])).fetchall())
     found: dict[BlobKey, bytes] = {}
-    execute = connection.execute
-    for key in keys:
-        row = execute(_SELECT, (_prefix(key)[0], key)).fetchone()
-        if row is not None:
-            found[key] = row[0]
+    wanted = frozenset(keys)
+    for start in range(0, len(keys), TOGETHER):
+        prefixes = json.dumps([_prefix(key)[0] for key in keys[start : start + TOGETHER]])
+        rows = connection.execute(_SELECT_MANY, (prefixes,))
+        found.update((key, content) for key, content in rows if key in wanted)
     return found
 
 
