@@ -204,11 +204,15 @@ class RunHandle:
             tags=engine.tags,
             max_num_splits=engine.max_num_splits,
         )
-        await self._store.metadata.create_run(self._record(context, clock), small)
         writer = self._store.logs.writer(self.run_id)
         stack.push_async_callback(asyncio.to_thread, writer.close)
         self._logs = LogSink(writer, self._stream)
         self._shell = self._make_shell(context, executor, clock)
+        try:
+            await self._store.metadata.create_run(self._record(context, clock), small)
+        except asyncio.CancelledError:  # it may have been written all the same
+            await self._shell.abandon(RunState.CANCELLED, "cancelled while it was being started")
+            raise
         return context, executor
 
     def _record(self, context: RunContext, clock: Clock) -> RunRecord:

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, assert_never
 
-from asyncflow.errors import StoreError
+from asyncflow.errors import AsyncflowError
 from asyncflow.events import (
     Cancel,
     CancelRequested,
@@ -231,7 +231,7 @@ class RunShell:
             return
         at = self._clock.now()
         failure = Failure(FailureKind.LOST, reason) if state is RunState.FAILED else None
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(AsyncflowError):
             await self._metadata.finish_run(self._run_id, self._epoch, state, at, failure, None)
         self._end(RunFinished(self._run_id, state, at, None, reason))
 
