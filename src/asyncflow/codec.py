@@ -43,7 +43,7 @@ def decode_versioned(body: bytes | memoryview, decode: Callable[[Any], _T], what
         )
     try:
         return decode(memoryview(body)[1:])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # the second for text that isn't UTF-8
         raise StoreError(
             f"The {what} can't be decoded ({error}): the store is damaged. `asyncflow verify` lists what is."
         ) from error

@@ -22,9 +22,8 @@ import struct
 import sys
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 from zlib import crc32
 
 from asyncflow.errors import BlobDamaged, StoreError, StoreVersionError, UnserializableArtifact
@@ -44,8 +43,7 @@ _READ_ONLY = 1 << 63
 _PADDING = bytes(ALIGNMENT)
 
 
-@dataclass(frozen=True, slots=True)
-class Serializer:
+class Serializer(NamedTuple):
     """One way to turn values into a body and buffers.
 
     ``dump(value)`` gives the body and the buffers that stand outside of it; ``load(body, buffers)`` is the

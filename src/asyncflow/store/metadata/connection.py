@@ -72,8 +72,10 @@ class Database:
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """A connection in autocommit mode. ``mode`` is ``rwc``, ``rw``, ``ro`` or ``ro&immutable=1``."""
+    # Path.as_uri would import urllib and ipaddress.
+    quoted = os.fspath(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
+        f"file:{quoted}?mode={mode}",
         uri=True,
         timeout=BUSY_TIMEOUT,
         isolation_level=None,
