@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ class Output:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._file = _file_of(stream)
         self.error: OSError | None = None
         """Why nothing is written any more."""
 
@@ -33,8 +35,12 @@ class Output:
         if self.error is not None:
             return
         try:
-            self._stream.buffer.write(content)
-            self._stream.buffer.flush()
+            self._stream.flush()
+            if self._file is None:
+                self._stream.buffer.write(content)
+                self._stream.buffer.flush()
+            else:
+                _write_all(self._file, content)
         except OSError as error:
             self.give_up(error)
 
@@ -42,6 +48,24 @@ class Output:
         """The stream can't be written; the interpreter's own flush at exit mustn't fail on it either."""
         self.error = error
         silence(self._stream)
+
+
+def _file_of(stream: TextIO) -> int | None:
+    """None for what only looks like a file."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def _write_all(file: int, content: bytes) -> None:
+    """Past the stream's own buffers, which in Python's unbuffered mode may write a part and call it done."""
+    left = memoryview(content)
+    while left:
+        try:
+            left = left[os.write(file, left) :]
+        except BlockingIOError:  # somebody who shares the terminal has made it so
+            select.select((), (file,), ())
 
 
 def silence(stream: TextIO) -> None:

@@ -1,0 +1,34 @@
+"""The command line: ``asyncflow``, ``python -m asyncflow``, and ``python flow.py``.
+
+It is thin: it reads what the user asked for, calls the engine or the client, and shows what they say. Nothing
+is imported here; ``asyncflow run`` loads no more than it uses (``docs/adr`` says why it parses its options itself).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncflow.flow import FlowSpec
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The ``asyncflow`` command. Exits with 0, 1 after a failure or an interrupt, 2 after a usage error."""
+    from asyncflow.cli.dispatch import Program, execute
+
+    raise SystemExit(execute(Program(), _arguments(argv)))
+
+
+def main_for(flow_class: type[FlowSpec], argv: Sequence[str] | None = None) -> NoReturn:
+    """The command line of one flow: what ``MyFlow()`` does at the end of a flow file. Exits like ``main``."""
+    from asyncflow.cli.dispatch import Program, execute
+
+    raise SystemExit(execute(Program(flow_class), _arguments(argv)))
+
+
+def _arguments(argv: Sequence[str] | None) -> list[str]:
+    import sys
+
+    return list(sys.argv[1:] if argv is None else argv)

@@ -1,0 +1,102 @@
+"""All commands but ``run``, by typer. Only the module of the command that is called is imported."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from asyncflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncflow.cli.dispatch import Invocation
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("flows", "check"),
+    "show": ("flows", "show"),
+    "output-dot": ("flows", "output_dot"),
+    "list": ("listing", "list_runs"),
+    "logs": ("logs", "logs"),
+    "dump": ("dump", "dump"),
+    "tag": ("tags", "app"),
+    "verify": ("stores", "verify"),
+    "version": ("stores", "version"),
+}
+"""The module of ``cli.commands`` and the function or typer app in it."""
+_EPILOG = "Options may stand before or after the command. Each has a variable: ASYNCFLOW_STORE, ASYNCFLOW_MAX_WORKERS …"
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
+
+
+def call(invocation: Invocation) -> int:
+    """Parse the rest of the command line and call the command; returns the exit code."""
+    name, program = invocation.command, invocation.program.name
+    if name and name not in COMMANDS:
+        raise UsageError(f"There is no command {name!r}.{_meant(name)} `{program} --help` lists them.")
+    app = _typer()
+    for each in (name,) if name else ("run", *COMMANDS):
+        _add(app, each)
+    if not name:
+        app.callback(help=_about(invocation), epilog=_EPILOG)(_nothing)
+    command = typer.main.get_command(app)
+    path = program if not name or name == "tag" else f"{program} {name}"
+    try:
+        code = command.main(_words(invocation), prog_name=path, obj=invocation, standalone_mode=False)
+    except Exception as error:
+        message = _usage_message(error)
+        if message is None:
+            raise
+        raise UsageError(f"{message.rstrip('.')}. `{path} --help` says more.") from None
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
+
+
+def _typer() -> typer.Typer:
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _words(invocation: Invocation) -> list[str]:
+    return [*(("tag",) if invocation.command == "tag" else ()), *invocation.rest]
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    if name == "run":
+        app.command("run", help="Run a flow. `run FLOW.py --help` lists its parameters and all options.")(_nothing)
+        return
+    module, attribute = COMMANDS[name]
+    found: Any = getattr(import_module(f"asyncflow.cli.commands.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        app.callback()(_nothing)
+        app.add_typer(found, name=name)
+    else:
+        function: Callable[..., Any] = found
+        app.command(name, help=inspect.getdoc(function))(function)
+
+
+def _nothing() -> None:
+    """Stands for what is done elsewhere."""
+
+
+def _about(invocation: Invocation) -> str:
+    flow = invocation.program.flow_class
+    if flow is None:
+        return "Run flows, and look at what they did."
+    return inspect.getdoc(flow) or f"The flow {flow.__name__}."
+
+
+def _meant(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, ["run", *COMMANDS], n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _usage_message(error: Exception) -> str | None:
+    """What typer says of a wrong command line. Its exceptions have no public base class."""
+    form = getattr(error, "format_message", None)
+    return str(form()) if callable(form) else None

@@ -1,0 +1,135 @@
+"""One run in its event loop: started, shown, stopped by signals, its end reported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from asyncflow._version import __version__
+from asyncflow.cli.reports import FAILED, debugging, report_bug, task_failure
+from asyncflow.cli.signals import Stopper
+from asyncflow.errors import RunFailed
+from asyncflow.events import RunState
+from asyncflow.ui.output import Output, is_terminal, say
+from asyncflow.ui.show import show
+from asyncflow.ui.text import count, counted, duration, plain
+
+if TYPE_CHECKING:
+    from asyncflow.cli.options import RunOptions
+    from asyncflow.cli.running import Request
+    from asyncflow.engine.runner import Engine, RunHandle
+    from asyncflow.ui.view import View
+
+
+async def drive(engine: Engine, request: Request, checks: str) -> int:
+    """Run ``request`` to its end; returns the exit code."""
+    options = request.options
+    stopper = Stopper(_end_at_once)
+    with stopper.listening():
+        async with engine.start(**request.values) as handle:
+            if options.run_id_file is not None:
+                _write_whole(options.run_id_file, handle.run_id)
+            output = Output(sys.stdout)
+            view = _view(engine, handle, options, output)
+            if not options.quiet and not options.json:
+                say(_banner(engine, handle, checks))
+            stopper.attach(handle, view, lambda: len(view.tally.running))
+            trouble = await show(handle.events(), view)
+            failed = await _failure(handle, view)
+    if trouble is not None:
+        report_bug(trouble)
+    if output.error is not None and not isinstance(output.error, BrokenPipeError):
+        say(f"The output couldn't be written to its end: {output.error.strerror}. `asyncflow logs` has it all.")
+    live = not options.quiet and not options.json and is_terminal(sys.stdout)
+    return _conclude(handle, view, options, failed)
+
+
+async def _failure(handle: RunHandle, view: View) -> RunFailed | None:
+    """Raises what ended the run without an end: a store that can't be written, a bug."""
+    finished = view.tally.finished
+    if finished is not None and finished.state is RunState.SUCCEEDED:
+        return None  # and nobody asks for the client's Run, nor waits for its import
+    try:
+        await handle.result()
+    except RunFailed as error:
+        return error
+    return None
+
+
+def _view(engine: Engine, handle: RunHandle, options: RunOptions, output: Output) -> View:
+    graph = engine.graph
+    if options.json:
+        from asyncflow.ui.jsonlines import JsonView
+
+        return JsonView(handle.pathspec, graph, output)
+    # A debugger in a step of the inline executor needs the terminal for itself.
+    if not options.quiet and options.executor != "inline" and is_terminal(sys.stdout):
+        from asyncflow.ui.live import LiveView
+
+        return LiveView(handle.run_id, graph, sys.stdout)
+    from asyncflow.ui.plain import PlainView
+
+    return PlainView(handle.run_id, graph, output, quiet=options.quiet)
+
+
+def _banner(engine: Engine, handle: RunHandle, checks: str) -> str:
+    return f"asyncflow {__version__} runs {handle.pathspec} for {engine.namespace}. Checked: {checks}."
+
+
+def _conclude(handle: RunHandle, view: View, options: RunOptions, failed: RunFailed | None) -> int:
+    tally, pathspec = view.tally, handle.pathspec
+    took = ""
+    if tally.finished is not None and tally.started_at is not None:
+        took = duration(tally.finished.at - tally.started_at)
+    if failed is None:
+        if not options.quiet and not options.json:
+            done = counted(sum(step.done for step in tally.steps.values()), "task")
+            say(f"Run {pathspec} succeeded in {took}: {done}.")
+        return 0
+    finished = tally.finished
+    first = finished.first_failure if finished is not None else None
+    if first is not None:
+        task = f"{pathspec}/{first.attempt.task.step}/{first.attempt.serial}"
+        store = f" --store {options.store}" if options.store is not None else ""
+        say("\n" + task_failure(task, first.failure, f"asyncflow logs {task}{store} --stderr") + "\n")
+    elif finished is None or finished.state is not RunState.CANCELLED:
+        say(f"{failed.headline}: {plain(failed.message)}")
+    say(f"Run {pathspec} {_verdict(view)}{f' after {took}' if took else ''}: {_counts(view)}.")
+    return FAILED
+
+
+def _verdict(view: View) -> str:
+    finished = view.tally.finished
+    if finished is None or finished.state is not RunState.CANCELLED:
+        return "failed"
+    return f"was cancelled ({finished.reason})" if finished.reason else "was cancelled"
+
+
+def _counts(view: View) -> str:
+    steps = view.tally.steps.values()
+    done, failed = sum(step.done for step in steps), sum(step.failed for step in steps)
+    cancelled = sum(step.cancelled for step in steps)
+    parts = [f"{counted(done, 'task')} done"]
+    parts += [f"{count(number)} {word}" for number, word in ((failed, "failed"), (cancelled, "cancelled")) if number]
+    return ", ".join(parts)
+
+
+def _write_whole(path: str, text: str) -> None:
+    """The file has its whole content or isn't there: others wait for it."""
+    new = f"{path}.{os.getpid()}.new"
+    with open(new, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib is an import
+        file.write(text)
+    os.replace(new, path)  # noqa: PTH105
+
+
+def _end_at_once() -> None:
+    """Asked three times: the executor's own watch kills what is left of the workers."""
+    if is_terminal(sys.stdout):
+        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which the display had hidden
+    say("Ended at once.")
+    if debugging():
+        import faulthandler
+
+        faulthandler.dump_traceback()
+    os._exit(FAILED)
