@@ -5,7 +5,7 @@
     asyncflow output-dot examples/branches.py | dot -Tsvg > branches.svg
 
 Both branches run at the same time. The join takes over what they agree about and puts what they don't side by side. With
-few terms they are far apart, and the switch leads through `refine`; with many it leads straight to `report`.
+few terms they are far apart, and the switch in `judge` leads through `refine`; with many it leads straight to `report`.
 """
 
 import math
@@ -39,11 +39,15 @@ class BranchesFlow(FlowSpec):
     @step
     def compare(self, inputs):
         self.estimates = {"Leibniz": inputs.leibniz.estimate, "Wallis": inputs.wallis.estimate}
+        # The branches differ about `estimate`; `question`, which both inherited, comes along.
+        self.merge_artifacts(inputs, exclude=["estimate"])
+        self.next(self.judge)
+
+    @step
+    def judge(self):
         low, high = sorted(self.estimates.values())
         self.best = (low + high) / 2
         self.verdict = "agree" if high - low <= self.tolerance else "differ"
-        # The branches differ about `estimate`; `question`, which both inherited, comes along.
-        self.merge_artifacts(inputs, exclude=["estimate"])
         self.next({"agree": self.report, "differ": self.refine}, condition="verdict")
 
     @step
