@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from scheduler_model import Rig, failure, flow, foreach, join, policy, step
+from scheduler_model import flow, foreach, join, step
+from scheduler_rig import Rig, failure, policy
 
 from asyncflow.engine.retry import MAX_LOSSES
 from asyncflow.errors import InvalidTransition

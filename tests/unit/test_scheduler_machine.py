@@ -8,7 +8,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from scheduler_model import Body, Rig, bodies, failure, graph_of, policy
+from scheduler_model import Body, bodies, graph_of
+from scheduler_rig import Rig, failure, policy
 
 from asyncflow.engine.retry import MAX_LOSSES
 from asyncflow.events import (
