@@ -56,7 +56,7 @@ def _ways_on(graph: FlowGraph, node: Node) -> Iterator[str]:
         case NodeKind.PARALLEL:
             yield f"⇉ {targets}  on several nodes at once"
         case NodeKind.SPLIT:
-            yield f"→ {targets}  at once"
+            yield f"→ {targets}  side by side"
         case NodeKind.END if node.name == graph.end:
             yield "■"
         case _:
@@ -92,14 +92,13 @@ _PLAIN = ("#f5f7fa", "#9aa5b1")
 def to_dot(graph: FlowGraph) -> str:
     """Steps as boxes, what runs once for each item of a foreach in a frame of its own. Ends with a line end."""
     lines = [f"digraph {_quoted(graph.name)} {{", _HEAD.rstrip("\n")]
-    lines += _boxes(graph, list(graph), depth=0)
+    lines += _boxes(graph, list(graph), depth=0, indent="    ")
     lines += [f"    {edge}" for node in graph for edge in _edges(node)]
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _boxes(graph: FlowGraph, nodes: Sequence[Node], depth: int) -> Iterator[str]:
+def _boxes(graph: FlowGraph, nodes: Sequence[Node], *, depth: int, indent: str) -> Iterator[str]:
     """The boxes of ``nodes``, which share the ``depth`` outermost levels, nested as their fan-outs are."""
-    indent = "    " * (depth + 1)
     inner: dict[str, list[Node]] = {}
     for node in nodes:
         if len(node.splits) > depth:
@@ -109,11 +108,11 @@ def _boxes(graph: FlowGraph, nodes: Sequence[Node], depth: int) -> Iterator[str]
     for split, members in inner.items():
         label = _frame(graph[split])
         if label is None:
-            yield from _boxes(graph, members, depth + 1)
+            yield from _boxes(graph, members, depth=depth + 1, indent=indent)
             continue
         yield f"{indent}subgraph {_quoted(f'cluster_{split}')} {{"
         yield f'{indent}    graph [label={_quoted(label)}, style="rounded,dashed", color="#9aa5b1", margin=14]'
-        yield from _boxes(graph, members, depth + 1)
+        yield from _boxes(graph, members, depth=depth + 1, indent=indent + "    ")
         yield f"{indent}}}"
 
 

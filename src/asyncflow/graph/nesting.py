@@ -114,6 +114,8 @@ class _Walk:
                 self._ways_in[target].append((name, branch))
         self._unknown: dict[str, set[int]] = {}
         """For each split the branches that can't be followed to their join."""
+        self._doubtful: dict[str, tuple[str, ...]] = {}
+        """For each step the fan-outs that a problem before it makes count as closed, perhaps wrongly."""
         self.inside: dict[str, Stack | None] = {}
         self.closed: dict[str, dict[str, frozenset[int]]] = {}
         """For each fan-out, for each join that closes it: the branches that lead there."""
@@ -123,6 +125,8 @@ class _Walk:
         """Find the stack of a step from those of the steps that lead to it."""
         node = self._nodes[name]
         ways_in = [(source, branch) for source, branch in self._ways_in[name] if source in self._ways.reached]
+        doubtful = (split for source, _ in ways_in for split in self._doubtful[source])
+        self._doubtful[name] = tuple(dict.fromkeys(doubtful))
         stacks = [self.leaving(source, branch) for source, branch in ways_in]
         arrivals = [
             Arrival(source, stack) for (source, _), stack in zip(ways_in, stacks, strict=True) if stack is not None
@@ -167,7 +171,9 @@ class _Walk:
         depth = len(merged)
         deeper = [arrival.stack[depth] for arrival in arrivals if len(arrival.stack) > depth]
         kind = ImbalanceKind.MEET if len(deeper) == len(arrivals) else ImbalanceKind.DEPTHS
-        self._report(kind, name, arrivals, splits=_splits(deeper))
+        splits = _splits(deeper)
+        self._doubtful[name] += splits
+        self._report(kind, name, arrivals, splits=splits)
         return merged
 
     def _end(self, name: str, arrivals: Sequence[Arrival]) -> Stack:
@@ -182,7 +188,7 @@ class _Walk:
         if len(inner) < len(arrivals):
             outside = [arrival for arrival in arrivals if not arrival.stack]
             splits = _splits(level for arrival in inner for level in arrival.stack)
-            self._report(ImbalanceKind.NOTHING_OPEN, node.name, outside, splits=splits)
+            self._report(ImbalanceKind.NOTHING_OPEN, node.name, outside, splits=splits + self._doubtful[node.name])
             return ()
         straight = [arrival for arrival in arrivals if self._nodes[arrival.source].kind is NodeKind.SPLIT]
         if straight:

@@ -49,6 +49,7 @@ class FaultKind(StrEnum):
     """``foreach=`` is a constant that can't be the name of an artifact."""
     CASES_NOT_ALONE = "cases-not-alone"
     CASE_KEY = "case-key"
+    REPEATED_KEY = "repeated-key"
     CASE_TARGET = "case-target"
     NO_CONDITION = "no-condition"
     CONDITION_NAME = "condition-name"

@@ -132,9 +132,9 @@ def _read_step(name: str, attribute: object, flow_class: type) -> Node:
 def _definition(name: str, function: Any, flow_class: type) -> tuple[str, Definition]:
     where = f"Step '{name}' of flow '{flow_class.__name__}'"
     code = getattr(function, "__code__", None)
-    if code is None:
+    if code is None or code.co_name == "<lambda>":
         raise GraphError(
-            f"{where} is {function!r}, which has no source to read. Write the step as a method: "
+            f"{where} is {function!r}, which can't be read from the source. Write the step as a method: "
             f"`def {name}(self):` under `@step`."
         )
     file, line = code.co_filename, code.co_firstlineno

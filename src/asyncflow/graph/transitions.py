@@ -186,7 +186,7 @@ class _Reader:
         return None
 
     def _cases(self, table: ast.Dict) -> dict[object, tuple[CaseKey, str]]:
-        """By what tells keys apart: as in the dict itself, a key that comes twice has its last step."""
+        """By what tells keys apart, which isn't how they are written: ``True`` equals ``1``."""
         cases: dict[object, tuple[CaseKey, str]] = {}
         for key, value in zip(table.keys, table.values, strict=True):
             step = None if key is None else self._step(value)
@@ -197,6 +197,9 @@ class _Reader:
                 self._fault(FaultKind.CASE_TARGET, value)
             else:
                 identity, shown = read or (object(), "")
+                if cases.get(identity, (shown, step))[1] != step:
+                    self._fault(FaultKind.REPEATED_KEY, key)
+                    identity = object()
                 cases[identity] = (shown, step)
         return cases
 

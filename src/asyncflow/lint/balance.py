@@ -39,13 +39,13 @@ def _message(inspection: Inspection, imbalance: Imbalance) -> str:
     sources = listed(imbalance.sources) if imbalance.sources else ""
     match imbalance.kind:
         case ImbalanceKind.OPEN_AT_END:
-            return f"It is the end, but {sources} leads here before {splits} is joined."
+            return f"It is the end, but on the way from {sources} there is no join for {splits}."
         case ImbalanceKind.MEET:
             return f"It isn't a join, but branches of {splits} meet here, coming from {sources}."
         case ImbalanceKind.DEPTHS:
             return f"It is reached both from inside and from outside of {splits}, coming from {sources}."
         case ImbalanceKind.UNRELATED:
-            return f"It joins branches that don't belong together: {sources} come from {splits}."
+            return f"It joins branches that don't belong together: {sources} lead here, from within {splits}."
         case ImbalanceKind.NOTHING_OPEN:
             return _nothing_open(inspection, imbalance)
         case ImbalanceKind.INCOMPLETE:
@@ -55,8 +55,9 @@ def _message(inspection: Inspection, imbalance: Imbalance) -> str:
 
 
 def _nothing_open(inspection: Inspection, imbalance: Imbalance) -> str:
-    if imbalance.step in inspection.ends:
-        return ""  # AF05: the end is a join.
+    faults = {fault.kind for fault in inspection.graph[imbalance.step].faults}
+    if imbalance.step in inspection.ends or FaultKind.EXTRA_ARGUMENTS in faults:
+        return ""  # AF05: the end is a join. AF07: the arguments say nothing.
     sources = [name for name in imbalance.sources if inspection.graph[name].kind is not NodeKind.SWITCH]
     if sources:
         return f"It takes `inputs`, so it is a join, but on the way from {listed(sources)} there is nothing to join."

@@ -28,10 +28,11 @@ def _check_claims(
     inspection: Inspection, role: str, annotated: list[Node], claims: tuple[str, ...]
 ) -> Iterator[Problem]:
     if not claims:
+        place = "first" if role == "start" else f"last{_probably(inspection.silent)}"
         yield inspection.of_flow(
             "AF02",
             f"Flow '{inspection.graph.name}' has no {role} step.",
-            f"Call the {'first' if role == 'start' else 'last'} step '{role}', or mark it @step({role}=True).",
+            f"Call the {place} step '{role}', or mark it @step({role}=True).",
         )
     if len(annotated) > 1:
         names = listed([node.name for node in annotated])
@@ -41,6 +42,10 @@ def _check_claims(
         message = f"It is marked @step({role}=True), but there is also a step called '{role}'."
         remedy = f"Take {role}=True away here, or give the step '{role}' another name."
         yield inspection.at_step("AF03", annotated[0], message, remedy)
+
+
+def _probably(silent: list[Node]) -> str:
+    return f" (perhaps '{silent[0].name}')" if len(silent) == 1 else ""
 
 
 def check_start_and_end(inspection: Inspection) -> Iterator[Problem]:
@@ -103,6 +108,8 @@ def check_reached(inspection: Inspection) -> Iterator[Problem]:
         return
     out = inspection.nesting.ways.out
     found = set(inspection.nesting.ways.reached)
+    if len(inspection.ends) > 1:
+        found.update(inspection.ends)  # AF02 or AF03: which of them is the end isn't known.
     waiting = sorted(found)
     while waiting:
         meant = reachable(out, _meant(inspection, inspection.graph[waiting.pop()])) - found

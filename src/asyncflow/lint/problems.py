@@ -6,7 +6,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from asyncflow.graph import FlowGraph, Node
+from asyncflow.graph import FlowGraph, Node, NodeKind
 from asyncflow.graph.nesting import Nesting, nesting_of
 from asyncflow.graph.nodes import ends_of, starts_of
 
@@ -39,6 +39,11 @@ class Inspection:
     @cached_property
     def nesting(self) -> Nesting:
         return nesting_of(self.graph.nodes, self.starts, self.ends)
+
+    @cached_property
+    def silent(self) -> list[Node]:
+        """Steps without any ``self.next`` that aren't the end."""
+        return [node for node in self.graph if node.kind is NodeKind.END and node.name not in self.ends]
 
     def of_flow(self, code: str, message: str, remedy: str) -> Problem:
         return Problem(code, "", self.graph.file, self.graph.line, message, remedy)

@@ -12,6 +12,8 @@ from asyncflow.lint.problems import Inspection, Problem
 RESERVED = frozenset({"name", "next", "input", "index", "cmd"})
 """What a flow object or its command line already calls by that name."""
 
+_NAME = re.compile("[a-z0-9][a-z0-9_]*")
+
 _SWITCH = "self.next({'k': self.a, 'm': self.b}, condition='name')."
 _FORMS = (
     "Write one of: self.next(self.a), self.next(self.a, self.b), self.next(self.a, foreach='items'), "
@@ -74,6 +76,11 @@ _FAULTS: dict[FaultKind, tuple[str, str, str]] = {
         "Its switch has the key `TEXT`, which can't be read from the source.",
         "Let keys be strings, numbers, True or False, or self.cfg.key of a config.",
     ),
+    FaultKind.REPEATED_KEY: (
+        "AF14",
+        "Its switch has the key `TEXT` a second time, and Python forgets the first.",
+        "Give each case a key of its own; True equals 1, and False equals 0.",
+    ),
     FaultKind.CASE_TARGET: (
         "AF09",
         "Its switch has `TEXT` in place of a step.",
@@ -111,14 +118,14 @@ def check_names(inspection: Inspection) -> Iterator[Problem]:
         if node.name in RESERVED:
             remedy = f"Give it another name; reserved are {', '.join(sorted(RESERVED))}."
             yield inspection.at_step("AF01", node, "Its name is reserved.", remedy)
-        elif not re.fullmatch("[a-z0-9][a-z0-9_]*", node.name):
+        elif not _NAME.fullmatch(node.name):
             message = "Its name has other characters than a-z, 0-9 and _, or begins with _."
             yield inspection.at_step("AF06", node, message, f"Call it {_better_name(node.name)}.")
 
 
 def _better_name(name: str) -> str:
-    better = re.sub("[^a-z0-9_]", "", name.lower()).strip("_")
-    return f"'{better}'" if better and better not in RESERVED else "another way, such as 'load_2'"
+    better = name.lower().strip("_")
+    return f"'{better}'" if _NAME.fullmatch(better) and better not in RESERVED else "in another way, such as 'load_2'"
 
 
 def check_faults(inspection: Inspection) -> Iterator[Problem]:
@@ -150,10 +157,9 @@ def _of_fault(node: Node, fault: Fault) -> Problem:
 
 def check_ends_of_steps(inspection: Inspection) -> Iterator[Problem]:
     """AF08: no ``self.next`` at all."""
-    silent = [node for node in inspection.graph if node.kind is NodeKind.END and node.name not in inspection.ends]
-    if not inspection.ends and len(silent) == 1:
+    if not inspection.ends and len(inspection.silent) == 1:
         return  # The one that should be the end: AF02.
-    for node in silent:
+    for node in inspection.silent:
         remedy = "End it with the step that follows: self.next(self.STEP)."
         if node.incoming and len(inspection.ends) == 1:
             remedy = f"End it with the step that follows, say self.next(self.{inspection.ends[0]})."
