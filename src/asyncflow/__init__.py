@@ -81,10 +81,20 @@ _HOMES: dict[str, tuple[str, str]] = {
     "step": ("asyncflow.flow", "step"),
     **{
         name: (_CLIENT, name)
-        for name in (
-            "DataArtifact Flow Metaflow Run Step Task default_metadata default_namespace get_metadata get_namespace "
-            "metadata namespace"
-        ).split()
+        for name in [
+            "DataArtifact",
+            "Flow",
+            "Metaflow",
+            "Run",
+            "Step",
+            "Task",
+            "default_metadata",
+            "default_namespace",
+            "get_metadata",
+            "get_namespace",
+            "metadata",
+            "namespace",
+        ]
     },
 }
 """Where each public name is defined, and what it is called there."""

@@ -7,13 +7,15 @@ threads that carry their context along, each see their own.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextvars import Token
 
     from asyncflow.client import Run, Task
+
+_T = TypeVar("_T")
 
 
 class TaskValues:
@@ -48,7 +50,7 @@ class TaskValues:
         username: str = "",
         tags: tuple[str, ...] = (),
         parameter_names: tuple[str, ...] = (),
-        graph: Any = None,
+        graph: Callable[[], dict[str, Any]] | None = None,
         store: str = "",
         extras: Mapping[str, Any] | None = None,
     ) -> None:
@@ -63,7 +65,7 @@ class TaskValues:
         self.tags = tags
         self.parameter_names = parameter_names
         self.graph = graph
-        """A ``FlowGraph``, kept as anything: it is shown as a plain dict, and only to those who ask."""
+        """Makes the dict that shows the graph, for those who ask."""
         self.store = store
         self.extras = dict(extras or {})
 
@@ -79,6 +81,17 @@ def leave_task(token: Token[TaskValues | None]) -> None:
     _values.reset(token)
 
 
+class _Plain(Generic[_T]):
+    """A value that is read as it is: None outside of a task."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, current: Current | None, owner: type) -> _T | None:
+        values = _values.get()
+        return None if values is None else getattr(values, self._name)
+
+
 class Current:
     """The type of ``current``. Outside of a task all values are None. Nothing here can be assigned."""
 
@@ -89,32 +102,20 @@ class Current:
         """Whether this is inside a step of a run."""
         return _values.get() is not None
 
-    @property
-    def flow_name(self) -> str | None:
-        return _get("flow_name")
-
-    @property
-    def run_id(self) -> str | None:
-        return _get("run_id")
-
-    @property
-    def step_name(self) -> str | None:
-        return _get("step_name")
-
-    @property
-    def task_id(self) -> str | None:
-        """The last part of the pathspec; all attempts of a task share it."""
-        return _get("task_id")
-
-    @property
-    def retry_count(self) -> int | None:
-        """Which attempt this is, from 0."""
-        return _get("retry_count")
-
-    @property
-    def origin_run_id(self) -> str | None:
-        """The run that this one resumes, None for a plain run."""
-        return _get("origin_run_id")
+    flow_name = _Plain[str]("flow_name")
+    run_id = _Plain[str]("run_id")
+    step_name = _Plain[str]("step_name")
+    task_id = _Plain[str]("task_id")
+    """The last part of the pathspec; all attempts of a task share it."""
+    retry_count = _Plain[int]("retry_count")
+    """Which attempt this is, from 0."""
+    origin_run_id = _Plain[str]("origin_run_id")
+    """The run that this one resumes, None for a plain run."""
+    namespace = _Plain[str]("namespace")
+    username = _Plain[str]("username")
+    """Who started the run."""
+    _store = _Plain[str]("store")
+    """Where the run's store is, for the client: in a step it reads the run's own."""
 
     @property
     def pathspec(self) -> str | None:
@@ -125,35 +126,22 @@ class Current:
         return f"{values.flow_name}/{values.run_id}/{values.step_name}/{values.task_id}"
 
     @property
-    def namespace(self) -> str | None:
-        return _get("namespace")
-
-    @property
-    def username(self) -> str | None:
-        """Who started the run."""
-        return _get("username")
-
-    @property
     def tags(self) -> frozenset[str] | None:
         """The tags that the run was started with."""
-        tags = _get("tags")
-        return None if tags is None else frozenset(tags)
+        values = _values.get()
+        return None if values is None else frozenset(values.tags)
 
     @property
     def parameter_names(self) -> list[str] | None:
         """The attributes of the flow that are parameters."""
-        names = _get("parameter_names")
-        return None if names is None else sorted(names)
+        values = _values.get()
+        return None if values is None else sorted(values.parameter_names)
 
     @property
     def graph(self) -> dict[str, Any] | None:
         """The steps of the flow as a plain dict."""
-        graph = _get("graph")
-        if graph is None:
-            return None
-        from asyncflow.flowinfo import graph_info
-
-        return graph_info(graph)
+        values = _values.get()
+        return None if values is None or values.graph is None else values.graph()
 
     @property
     def tempdir(self) -> str | None:
@@ -174,18 +162,13 @@ class Current:
     def run(self) -> Run | None:
         """The run as the client sees it."""
         values = _values.get()
-        return None if values is None else _client_object("Run", values, f"{values.flow_name}/{values.run_id}")
+        return None if values is None else _client_object("Run", f"{values.flow_name}/{values.run_id}")
 
     @property
     def task(self) -> Task | None:
         """The task as the client sees it."""
-        values = _values.get()
-        return None if values is None else _client_object("Task", values, str(self.pathspec))
-
-    @property
-    def _store(self) -> str | None:
-        """Where the run's store is, for the client: inside a step it reads the run's own."""
-        return _get("store")
+        pathspec = self.pathspec
+        return None if pathspec is None else _client_object("Task", pathspec)
 
     def __getattr__(self, name: str) -> Any:
         values = _values.get()
@@ -218,16 +201,10 @@ class Current:
         return "current"  # there is one, found again by name
 
 
-def _get(name: str) -> Any:
-    values = _values.get()
-    return None if values is None else getattr(values, name)
-
-
-def _client_object(kind: str, values: TaskValues, pathspec: str) -> Any:
+def _client_object(kind: str, pathspec: str) -> Any:
     from importlib import import_module
 
-    client = import_module("asyncflow.client")
-    return getattr(client, kind)(pathspec)
+    return getattr(import_module("asyncflow.client"), kind)(pathspec)
 
 
 _IN_PROJECTS = "in flows with @project"

@@ -85,11 +85,11 @@ def _search_path() -> tuple[str, ...]:
 
 
 def _pickled(flow_class: type[FlowSpec]) -> FlowSource:
-    import cloudpickle
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
     setattr(flow_class, _GRAPH, graph_of(flow_class).to_json())
     try:
-        payload = cloudpickle.dumps(flow_class, 5)
+        payload: bytes = cloudpickle.dumps(flow_class, 5)  # pyright: ignore[reportUnknownMemberType]
     finally:
         delattr(flow_class, _GRAPH)
     return FlowSource(SourceKind.PICKLE, flow_class.__module__, flow_class.__qualname__, _search_path(), payload)

@@ -18,7 +18,7 @@ from asyncflow.store.serializers import pack_items, to_blob
 if TYPE_CHECKING:
     from asyncflow.events import BlobRef, Frame
     from asyncflow.flow import FlowSpec
-    from asyncflow.worker.state import TaskState
+    from asyncflow.worker.state import Reader, TaskState
 
 FEW = 32
 """A list of at most so many items, and of at most ``LIGHT`` bytes, is read whole by each child."""
@@ -133,7 +133,7 @@ def _worth_packing(frozen: Frozen, ref: BlobRef) -> bool:
     return len(frozen.items) > FEW or ref.size > LIGHT
 
 
-def item_of(state: TaskState, flow: FlowSpec, frame: Frame) -> Any:
+def item_of(state: Reader, flow: FlowSpec, frame: Frame) -> Any:
     """The item that ``frame`` names; None where neither the companion nor the list itself is at hand."""
     loader = state.shelf.loader
     packed = state.refs.get(packed_name(frame.step, frame.var))
@@ -143,7 +143,7 @@ def item_of(state: TaskState, flow: FlowSpec, frame: Frame) -> Any:
     if whole is not None:
         return loader.load(whole, frame.var)[frame.index]
     # After a join inside the fan-out there is the list, if at all, under its own name.
-    value = getattr(flow, frame.var, None)
+    value: Any = getattr(flow, frame.var, None)
     if not _indexable(value) or len(value) <= frame.index:
         return None
     return value[frame.index]

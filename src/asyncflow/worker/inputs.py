@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from asyncflow.events import Frame
-from asyncflow.flow import FlowSpec, Backing, make_view, backing_of
+from asyncflow.flow import make_view
 from asyncflow.graph import NodeKind
-from asyncflow.worker.foreach import item_of, packed_name, whole_name
-from asyncflow.worker.state import TaskState
+from asyncflow.worker.state import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+    from collections.abc import Iterator, MutableMapping, Sequence
 
     from asyncflow.events import BlobRef, TaskInput, TaskSpec
+    from asyncflow.flow import FlowSpec
     from asyncflow.graph import FlowGraph
     from asyncflow.worker.state import Shelf
 
@@ -89,9 +89,8 @@ class Inputs:
         if view is None:
             task = self._spec.inputs[position].task
             frames = _frames(self._graph, self._spec, task.path, task.step)
-            backing = InputState(
-                self._flow_class, self._shelf, self._batch(position), position % BATCH, task.step, frames
-            )
+            batch = self._batch(position)
+            backing = InputState(self._flow_class, self._shelf, batch, position % BATCH, step=task.step, frames=frames)
             view = self._views[position] = make_view(self._flow_class, backing)
         return view
 
@@ -127,8 +126,8 @@ class _Batch:
             self._shelf.loader.prefetch([refs[name] for refs in self.manifests if name in refs])
 
 
-class InputState(Backing):
-    """One finished task as its join sees it."""
+class InputState(Reader):
+    """What the flow object of a finished task asks: ``inputs.a``."""
 
     read_only = True
 
@@ -138,25 +137,16 @@ class InputState(Backing):
         shelf: Shelf,
         batch: _Batch,
         position: int,
+        *,
         step: str,
         frames: tuple[Frame, ...],
     ) -> None:
-        super().__init__(flow_class, step=step, frames=frames)
-        self.shelf = shelf
-        self.refs = batch.manifests[position]
+        super().__init__(flow_class, shelf, batch.manifests[position], step=step, frames=frames)
         self._batch = batch
 
-    def load(self, flow: FlowSpec, name: str) -> Any:
-        with self.shelf.lock:
-            values = flow.__dict__
-            if name not in values:
-                ref = self.refs[name]
-                self._batch.fetch(name)
-                values[name] = self.shelf.loader.load(ref, name)
-            return values[name]
-
-    def item(self, flow: FlowSpec, depth: int) -> Any:
-        return item_of(self, flow, self.frames[depth])
+    def fetch(self, ref: BlobRef, name: str) -> Any:
+        self._batch.fetch(name)
+        return super().fetch(ref, name)
 
 
 def _frames(graph: FlowGraph, spec: TaskSpec, path: tuple[int, ...], step: str) -> tuple[Frame, ...]:
@@ -167,44 +157,3 @@ def _frames(graph: FlowGraph, spec: TaskSpec, path: tuple[int, ...], step: str) 
         return spec.frames
     closed = graph[nest[depth]]
     return (*spec.frames, Frame(closed.name, closed.foreach_var or "", path[depth], len(spec.inputs)))
-
-
-class JoinState(TaskState):
-    """What a join asks of its task. It inherits parameters and class constants, and what it merges."""
-
-    def __init__(self, flow_class: type[FlowSpec], shelf: Shelf, parameters: BlobRef, spec: TaskSpec) -> None:
-        refs = shelf.loader.manifest(parameters).artifacts
-        super().__init__(flow_class, shelf, refs, step=spec.attempt.task.step, frames=spec.frames)
-        self.initial: dict[str, Any] = {}
-        """What ``__init__`` assigned."""
-        constant = [frame for frame in spec.frames if frame.var in self.fixed]
-        if constant:
-            before = shelf.loader.manifest(spec.inputs[0].manifest).artifacts
-            self.take_companions(constant, before)
-
-    def begin(self, flow: FlowSpec) -> None:
-        super().begin(flow)
-        self.initial = dict(flow.__dict__)
-
-    def take_companions(self, frames: Iterable[Frame], refs: dict[str, BlobRef]) -> None:
-        """Of the lists of ``frames``, so that ``self.input`` is known after the join too."""
-        for frame in frames:
-            for name in (packed_name(frame.step, frame.var), whole_name(frame.step, frame.var)):
-                if name in refs:
-                    self.refs[name] = refs[name]
-
-    def merge(self, flow: FlowSpec, inputs: Iterable[FlowSpec], exclude: list[str], include: list[str]) -> None:
-        from asyncflow.worker.merge import merge
-
-        merge(self, flow, _manifests(inputs), exclude, include)
-
-
-def _manifests(inputs: Iterable[FlowSpec]) -> Iterator[dict[str, BlobRef]]:
-    if isinstance(inputs, Inputs):
-        yield from inputs.manifests()
-        return
-    for each in inputs:
-        backing = backing_of(each) if isinstance(each, FlowSpec) else None
-        if not isinstance(backing, InputState):
-            raise TypeError(f"merge_artifacts takes the inputs of the join, or some of them, not {each!r}.")
-        yield backing.refs

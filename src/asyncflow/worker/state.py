@@ -40,12 +40,8 @@ class Shelf:
         return BlobRef(blob.key, size)
 
 
-class TaskState(Backing):
-    """What a flow object asks of its task.
-
-    ``refs`` holds what can be loaded: at first all that is inherited, at the end all that is persisted.
-    Threads that a step starts may load too.
-    """
+class Reader(Backing):
+    """A backing that loads artifacts when they are asked for. Threads that a step starts may ask too."""
 
     def __init__(
         self,
@@ -59,6 +55,40 @@ class TaskState(Backing):
         super().__init__(flow_class, step=step, frames=frames)
         self.shelf = shelf
         self.refs = refs
+        """What can be loaded."""
+
+    def load(self, flow: FlowSpec, name: str) -> Any:
+        with self.shelf.lock:
+            values = flow.__dict__
+            if name not in values:  # else another thread was first
+                values[name] = self.fetch(self.refs[name], name)
+            return values[name]
+
+    def fetch(self, ref: BlobRef, name: str) -> Any:
+        return self.shelf.loader.load(ref, name)
+
+    def item(self, flow: FlowSpec, depth: int) -> Any:
+        from asyncflow.worker.foreach import item_of
+
+        return item_of(self, flow, self.frames[depth])
+
+
+class TaskState(Reader):
+    """What a flow object asks of its own task.
+
+    ``refs`` has at first all that is inherited, at the end all that is persisted.
+    """
+
+    def __init__(
+        self,
+        flow_class: type[FlowSpec],
+        shelf: Shelf,
+        refs: dict[str, BlobRef],
+        *,
+        step: str,
+        frames: tuple[Frame, ...] = (),
+    ) -> None:
+        super().__init__(flow_class, shelf, refs, step=step, frames=frames)
         self.loaded: dict[str, Any] = {}
         """What was loaded, as it was handed out."""
 
@@ -69,31 +99,20 @@ class TaskState(Backing):
             if self.loaded.get(name, _ABSENT) is not values[name]:
                 del values[name]
 
-    def load(self, flow: FlowSpec, name: str) -> Any:
-        with self.shelf.lock:
-            values = flow.__dict__
-            if name in values:  # another thread was first
-                return values[name]
-            value = self.shelf.loader.load(self.refs[name], name)
-            values[name] = value
-            self.loaded[name] = value
-            return value
+    def fetch(self, ref: BlobRef, name: str) -> Any:
+        value = self.loaded[name] = super().fetch(ref, name)
+        return value
 
     def forget(self, name: str) -> bool:
         self.loaded.pop(name, None)
         return self.refs.pop(name, None) is not None
 
-    def item(self, flow: FlowSpec, depth: int) -> Any:
-        from asyncflow.worker.foreach import item_of
-
-        return item_of(self, flow, self.frames[depth])
-
     # -- at the task's end -------------------------------------------------------------------------
 
-    def persist(self, flow: FlowSpec) -> UnserializableArtifact | None:
+    def persist(self, flow: FlowSpec) -> None:
         """Stores what was assigned, and what was loaded and may have changed; ``refs`` then has it all.
 
-        Everything that can be stored is; the answer is the first thing that couldn't be. Raises ``StoreError``.
+        Raises ``StoreError``, and ``UnserializableArtifact`` once all is stored that can be.
         """
         problem: UnserializableArtifact | None = None
         for name, value in tuple(flow.__dict__.items()):
@@ -108,7 +127,8 @@ class TaskState(Backing):
             known = self.refs.get(name)
             if known is None or known.key != blob.key:
                 self.refs[name] = self.shelf.store(blob)
-        return problem
+        if problem is not None:
+            raise problem
 
     def _untouched(self, name: str, value: object) -> bool:
         return type(value) in SCALARS and self.loaded.get(name, _ABSENT) is value

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from asyncflow.current import TaskValues, enter_task, leave_task
 from asyncflow.errors import FlowDefinitionError, UnserializableArtifact
 from asyncflow.events import BlobRef, TaskFailed, TaskSucceeded
-from asyncflow.flow import class_constants, make_flow
+from asyncflow.flow import class_constants, graph_info, make_flow, without_command_line
 from asyncflow.parameters import flow_parameters
 from asyncflow.protocols import SmallBlob
 from asyncflow.store.artifacts import SMALL, ArtifactLoader, Manifest
 from asyncflow.store.serializers import to_blob
 from asyncflow.worker.failures import failure_of
 from asyncflow.worker.foreach import keep
-from asyncflow.worker.inputs import Inputs, JoinState
+from asyncflow.worker.inputs import Inputs
+from asyncflow.worker.join import JoinState
 from asyncflow.worker.state import Shelf, TaskState
 from asyncflow.worker.transition import settle
 
@@ -53,7 +55,8 @@ def run_task(
     work = _Work(flow_class, graph, context, spec, blobs)
     token = enter_task(_values(flow_class, graph, context, spec))
     try:
-        failure = work.run()
+        with without_command_line():
+            failure = work.run()
     finally:
         leave_task(token)
     small = list(work.shelf.small.values())
@@ -90,26 +93,22 @@ class _Work:
             state.begin(flow)
             self._call(flow)
             self.next, frozen = settle(flow, self.node, state.transition, self.context.max_num_splits)
-            problem = state.persist(flow)
-            if problem is None and frozen is not None:
+            state.persist(flow)
+            if frozen is not None:
                 keep(state, frozen)
             self.manifest = state.manifest()
-            if problem is not None:
-                raise problem
         except BaseException as error:
-            failure = failure_of(error)
-            if flow is not None and state is not None and self.manifest is None:
+            if flow is not None and state is not None:
                 self._rescue(flow, state)
-            return failure
+            return failure_of(error)
         return None
 
     def _rescue(self, flow: FlowSpec, state: TaskState) -> None:
-        """What a failed attempt had assigned can be read; that it can't be stored is not another failure."""
-        try:
+        """What a failed attempt had assigned can be read; that some of it can't be kept is not another failure."""
+        with suppress(Exception):
             state.persist(flow)
+        with suppress(Exception):
             self.manifest = state.manifest()
-        except Exception:
-            self.manifest = None
 
     def _state(self) -> TaskState:
         spec, node = self.spec, self.node
@@ -120,12 +119,10 @@ class _Work:
 
     def _call(self, flow: FlowSpec) -> None:
         method = getattr(flow, self.node.name)
-        if self.node.is_join:
-            result = method(Inputs(self.flow_class, self.graph, self.shelf, self.spec))
-        else:
-            result = method()
+        inputs = (Inputs(self.flow_class, self.graph, self.shelf, self.spec),) if self.node.is_join else ()
+        result: object = method(*inputs)
         if isinstance(result, CoroutineType):
-            _await(result)
+            _await(cast("Coroutine[Any, Any, object]", result))
 
 
 def _await(coroutine: Coroutine[Any, Any, object]) -> None:
@@ -167,7 +164,7 @@ def _values(flow_class: type[FlowSpec], graph: FlowGraph, context: RunContext, s
         username=context.username,
         tags=context.tags,
         parameter_names=tuple(flow_parameters(flow_class)),
-        graph=graph,
+        graph=lambda: graph_info(flow_class, graph),
         store=context.store,
     )
 
