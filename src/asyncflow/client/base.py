@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from asyncflow.client import stores
+from asyncflow.client.choices import running_task
 from asyncflow.client.namespaces import get_namespace, holds
 from asyncflow.client.pathspec import parse
+from asyncflow.client.running import is_it
 from asyncflow.errors import MetaflowNamespaceMismatch, MetaflowNotFound
 
 if TYPE_CHECKING:
@@ -118,6 +120,9 @@ class MetaflowObject(ABC):
         self._run_record()
 
     def _require_namespace(self) -> None:
+        task = running_task()
+        if task is not None and len(self._parts) > 1 and is_it(task, self._parts[:2]):
+            return  # a step may always read its own run, which need not be tagged with its namespace
         if not self.is_in_namespace():
             raise MetaflowNamespaceMismatch(
                 f"{self!r} is not in the namespace {self._namespace!r}. "

@@ -15,6 +15,7 @@ from asyncflow.client.facts import metadata_of
 from asyncflow.client.failures import exception_of
 from asyncflow.client.graphs import graph_of
 from asyncflow.client.pathspec import serial_of
+from asyncflow.client.running import with_running_attempt
 from asyncflow.client.siblings import TOGETHER, Siblings
 from asyncflow.client.times import local_time, local_time_or_none
 from asyncflow.errors import MetaflowNotFound, StoreError
@@ -199,7 +200,8 @@ class Task(MetaflowObject, Container[DataArtifact]):
         record = self._record
         if record is None or not record.attempts or record.attempts[-1].state != "succeeded":
             serial = serial_of(self.id)
-            record = None if serial is None else self._reader.task(self._parts[1], self._parts[2], serial)
+            found = None if serial is None else self._reader.task(self._parts[1], self._parts[2], serial)
+            record = with_running_attempt(found, self._parts, record)
             if record is None:
                 raise self._not_found()
             self._record = record

@@ -7,6 +7,7 @@ from client_runs import Writer
 
 from asyncflow.client import Run, stores
 from asyncflow.client.siblings import TOGETHER
+from asyncflow.store.artifacts import ArtifactLoader
 
 
 @pytest.fixture
@@ -20,17 +21,18 @@ def wide(root):
 
 @pytest.fixture
 def queries(wide, monkeypatch):
-    """How many keys each query for small blobs asked for."""
+    """How many blobs each read asked for."""
     counts = []
-    reader = stores._opened(wide._place.root).store.reader
-    plain = reader._select
 
-    def counting(statement, parameters=()):
-        if "FROM blobs" in statement:
-            counts.append(len(parameters))
-        return plain(statement, parameters)
+    class Counting:
+        def __init__(self, blobs):
+            self._blobs = blobs
 
-    monkeypatch.setattr(reader, "_select", counting)
+        def read(self, refs):
+            counts.extend([len(refs)] if refs else [])
+            return self._blobs.read(refs)
+
+    monkeypatch.setattr(stores, "ArtifactLoader", lambda blobs: ArtifactLoader(Counting(blobs)))
     return counts
 
 

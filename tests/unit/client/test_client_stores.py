@@ -11,7 +11,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from client_runs import BEGAN, write_movie_run
+from client_runs import BEGAN, Writer, write_movie_run
 
 from asyncflow.client import (
     Flow,
@@ -28,7 +28,7 @@ from asyncflow.client import (
     use_store,
 )
 from asyncflow.current import TaskValues, enter_task, leave_task
-from asyncflow.errors import MetaflowNotFound
+from asyncflow.errors import MetaflowNamespaceMismatch, MetaflowNotFound
 
 
 @pytest.fixture
@@ -74,9 +74,15 @@ def test_objects_stay_with_their_store(two_stores):
 
 
 @contextmanager
-def in_task(store, ns="user:ann"):
+def in_task(store, ns="user:ann", task_id="3", retry_count=0):
     values = TaskValues(
-        flow_name="MovieFlow", run_id="200", step_name="work", task_id="3", namespace=ns, store=str(store)
+        flow_name="MovieFlow",
+        run_id="200",
+        step_name="work",
+        task_id=task_id,
+        retry_count=retry_count,
+        namespace=ns,
+        store=str(store),
     )
     token = enter_task(values)
     try:
@@ -107,6 +113,39 @@ def test_what_a_step_chooses_holds_for_its_task_only(two_stores):
         assert (get_namespace(), get_metadata()) == ("user:ann", f"local@{two_stores[1]}")
         assert default_namespace() == "user:ann"
     assert (get_namespace(), get_metadata()) == ("shared", f"local@{two_stores[0]}")
+
+
+def test_a_step_may_always_read_its_own_run(two_stores):
+    with in_task(two_stores[1], "team"):
+        assert Run("MovieFlow/200")["work"]["3"] == Task("MovieFlow/200/work/3")
+        with pytest.raises(MetaflowNamespaceMismatch):
+            Flow("MovieFlow")
+
+
+def test_a_task_sees_itself_run_before_it_is_written_down(two_stores):
+    with pytest.raises(MetaflowNotFound):
+        Task("MovieFlow/200/work/77", _namespace_check=False)
+    with in_task(two_stores[1], task_id="77"):
+        task = Task("MovieFlow/200/work/77")
+        assert (task.current_attempt, task.finished, task.finished_at) == (0, False, None)
+        assert task.created_at == task.created_at
+        assert task.metadata_dict["attempt"] == "0"
+    with in_task(two_stores[1], task_id="3", retry_count=2):
+        task = Task("MovieFlow/200/work/2")
+        assert task.finished
+        assert Task("MovieFlow/200/work/3", attempt=0).finished_at is not None
+    with pytest.raises(MetaflowNotFound):
+        Task("MovieFlow/200/work/77")
+
+
+def test_a_task_sees_its_own_retry(root):
+    writer = Writer(root, "200")
+    writer.failed("work", 1, {"x": 1}, path=(0, 0))
+    with in_task(root, task_id="1", retry_count=1):
+        task = Task("MovieFlow/200/work/1")
+        assert (task.current_attempt, task.finished_at) == (1, None)
+        assert Task("MovieFlow/200/work/1", attempt=0).data.x == 1
+    assert Task("MovieFlow/200/work/1").current_attempt == 0
 
 
 def test_a_store_that_was_deleted_and_made_anew_is_read_anew(root):
