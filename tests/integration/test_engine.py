@@ -8,13 +8,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from flows.shapes import BranchFlow, CountdownFlow, LinearFlow, NestedFlow, SquaresFlow, SwitchFlow
-from flows.trouble import BadForeachFlow, OneBadItemFlow, WaitingFlow, WrongNextFlow
 
 from asyncflow.engine.runner import Engine
 from asyncflow.errors import ParameterError, RunCancelled, RunFailed, UsageError
 from asyncflow.events import FailureKind, OnFailure, RunFinished, RunState, TaskLog, TaskSucceeded
 from asyncflow.executors.local import LocalExecutor
+from flows.shapes import BranchFlow, CountdownFlow, LinearFlow, NestedFlow, SquaresFlow, SwitchFlow
+from flows.trouble import BadForeachFlow, OneBadItemFlow, WaitingFlow, WrongNextFlow
 
 pytestmark = pytest.mark.anyio
 

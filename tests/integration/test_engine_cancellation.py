@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from flows.shapes import SquaresFlow
 
-from asyncflow.client import Flow, Run
+from asyncflow.client import Run
 from asyncflow.engine.runner import Engine
 from asyncflow.events import RunState
 from asyncflow.store.local import LocalStore
+from flows.shapes import SquaresFlow
 
 
 async def turns(n: int) -> None:
