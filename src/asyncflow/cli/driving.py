@@ -41,7 +41,6 @@ async def drive(engine: Engine, request: Request, checks: str) -> int:
         report_bug(trouble)
     if output.error is not None and not isinstance(output.error, BrokenPipeError):
         say(f"The output couldn't be written to its end: {output.error.strerror}. `asyncflow logs` has it all.")
-    live = not options.quiet and not options.json and is_terminal(sys.stdout)
     return _conclude(handle, view, options, failed)
 
 
@@ -64,10 +63,10 @@ def _view(engine: Engine, handle: RunHandle, options: RunOptions, output: Output
 
         return JsonView(handle.pathspec, graph, output)
     # A debugger in a step of the inline executor needs the terminal for itself.
-    if not options.quiet and options.executor != "inline" and is_terminal(sys.stdout):
+    if not options.quiet and options.executor != "inline" and output.is_terminal:
         from asyncflow.ui.live import LiveView
 
-        return LiveView(handle.run_id, graph, sys.stdout)
+        return LiveView(handle.run_id, graph, output)
     from asyncflow.ui.plain import PlainView
 
     return PlainView(handle.run_id, graph, output, quiet=options.quiet)
@@ -83,7 +82,7 @@ def _conclude(handle: RunHandle, view: View, options: RunOptions, failed: RunFai
     if tally.finished is not None and tally.started_at is not None:
         took = duration(tally.finished.at - tally.started_at)
     if failed is None:
-        if not options.quiet and not options.json:
+        if not options.quiet and not view.tells_the_end:
             done = counted(sum(step.done for step in tally.steps.values()), "task")
             say(f"Run {pathspec} succeeded in {took}: {done}.")
         return 0

@@ -40,6 +40,7 @@ class JsonView:
 
     period = 0.02
     idle = 60.0
+    tells_the_end = True
 
     def __init__(self, pathspec: str, graph: FlowGraph, output: Output) -> None:
         self.tally = Tally(graph)

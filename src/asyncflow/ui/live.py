@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console, JustifyMethod
 from rich.live import Live
@@ -20,12 +20,13 @@ from asyncflow.ui.view import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import TextIO
+    from typing import IO
 
     from rich.console import ConsoleOptions, RenderResult
 
     from asyncflow.events import RunId, StreamItem
     from asyncflow.graph import FlowGraph
+    from asyncflow.ui.output import Output
     from asyncflow.ui.tally import Row
 
 FAILURES = 100
@@ -47,15 +48,17 @@ _COLUMNS: tuple[tuple[JustifyMethod, int], ...] = (
 
 
 class LiveView:
-    """Draws on ``stream``, a terminal, eight times a second."""
+    """Draws on ``output``, a terminal, eight times a second."""
 
     period = 1 / 8
     idle = 0.5
     full = False
+    tells_the_end = True
 
-    def __init__(self, run_id: RunId, graph: FlowGraph, stream: TextIO) -> None:
+    def __init__(self, run_id: RunId, graph: FlowGraph, output: Output) -> None:
         self.tally = Tally(graph)
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        screen = cast("IO[str]", _Screen(output))
+        self._console = Console(file=screen, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._lines = Lines(run_id, self.tally, colour=not self._console.no_color)
         self._run_id = run_id
         self._flow = graph.name
@@ -63,7 +66,6 @@ class LiveView:
         self._failures: dict[str, int] = {}
         self._picture = _Picture()
         self._live: Live | None = None
-        self._broken = False
 
     # -- on the event loop -----------------------------------------------------------------------------
 
@@ -90,8 +92,6 @@ class LiveView:
         self._backlog.add(f"{plain(text)}\n")
 
     def frame(self, now: float, *, last: bool) -> Callable[[], None] | None:
-        if self._broken:
-            return None
         text, left_out = self._backlog.empty()
         if left_out:
             lines = counted(left_out, "line")
@@ -113,34 +113,46 @@ class LiveView:
     # -- in a thread -----------------------------------------------------------------------------------
 
     def _draw(self, text: str, rows: Sequence[Row], title: str, *, last: bool) -> None:
-        try:
-            room = None if last else self._console.size.height - 3
-            self._picture.now = _table(rows if room is None else visible(rows, room), len(rows), title)
-            if self._live is None:
-                self._live = Live(
-                    self._picture,
-                    console=self._console,
-                    auto_refresh=False,
-                    redirect_stdout=False,
-                    redirect_stderr=False,
-                    vertical_overflow="crop",
-                )
-                self._live.start()
-            self._live.vertical_overflow = "visible" if last else "crop"
-            if text:
-                self._console.print(_Raw(text), soft_wrap=True, end="")
-            else:
-                self._live.refresh()
-        except OSError:  # the terminal is gone; the run goes on
-            self._broken = True
+        room = None if last else self._console.size.height - 3
+        self._picture.now = _table(rows if room is None else visible(rows, room), len(rows), title)
+        if self._live is None:
+            self._live = Live(
+                self._picture,
+                console=self._console,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+                vertical_overflow="crop",
+            )
+            self._live.start()
+        self._live.vertical_overflow = "visible" if last else "crop"
+        if text:
+            self._console.print(_Raw(text), soft_wrap=True, end="")
+        else:
+            self._live.refresh()
 
     def close(self) -> None:
         if self._live is not None:
             live, self._live = self._live, None
-            try:
-                live.stop()
-            except OSError:
-                self._broken = True
+            live.stop()
+
+
+class _Screen:
+    """The file that rich writes to. A terminal that goes away is no error here: the run is worth more."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.encoding = output.encoding
+
+    def write(self, text: str) -> int:
+        self._output.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return self._output.is_terminal
 
 
 class _Picture:

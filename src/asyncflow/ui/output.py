@@ -24,12 +24,19 @@ class Output:
         self.error: OSError | None = None
         """Why nothing is written any more."""
 
+    @property
+    def encoding(self) -> str:
+        return self._stream.encoding or "utf-8"
+
+    @property
+    def is_terminal(self) -> bool:
+        return is_terminal(self._stream)
+
     def write(self, text: str) -> None:
         """All of ``text``, at once. What the stream's encoding lacks is shown as ``?``."""
         if self.error is not None or not text:
             return
-        encoding = self._stream.encoding or "utf-8"
-        self.write_bytes(text.encode(encoding, "replace"))
+        self.write_bytes(text.encode(self.encoding, "replace"))
 
     def write_bytes(self, content: bytes) -> None:
         if self.error is not None:

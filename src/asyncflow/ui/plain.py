@@ -31,6 +31,7 @@ class PlainView:
     period = 0.05
     idle = 0.5
     full = False
+    tells_the_end = False
 
     def __init__(self, run_id: RunId, graph: FlowGraph, output: Output, *, quiet: bool = False) -> None:
         self.tally = Tally(graph)
@@ -68,6 +69,7 @@ class PlainView:
 
     def _take_failure(self, item: TaskFailed) -> None:
         step = item.attempt.task.step
+        self._shows(item.attempt)  # a wide step is found out by any of its events
         self._failures[step] = self._failures.get(step, 0) + 1
         if self._failures[step] <= NARROW:
             again = self.tally.will_retry(item.attempt, item.failure)

@@ -26,6 +26,9 @@ class View(Protocol):
     idle: float
     """Seconds after which a frame is asked for even when nothing is new."""
 
+    tells_the_end: bool
+    """Whether its last frame says how the run ended, so that nobody else needs to."""
+
     @property
     def full(self) -> bool:
         """Whether ``take`` should wait until the next frame is drawn, because nothing may be left out."""
@@ -57,6 +60,9 @@ class Backlog:
 
     def __bool__(self) -> bool:
         return bool(self._lines or self.left_out)
+
+    tells_the_end: bool
+    """Whether its last frame says how the run ended, so that nobody else needs to."""
 
     @property
     def full(self) -> bool:
