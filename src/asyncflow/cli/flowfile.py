@@ -41,12 +41,8 @@ def spellings(parameter: Parameter) -> tuple[str, ...]:
 
 
 def option_names(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """Every option name that stands for a parameter. A parameter's own name goes before another one's spelling."""
-    names = {parameter.name: parameter for parameter in parameters.values()}
-    for parameter in parameters.values():
-        for spelling in spellings(parameter):
-            names.setdefault(spelling, parameter)
-    return names
+    """Every option name that stands for a parameter."""
+    return {spelling: parameter for parameter in parameters.values() for spelling in spellings(parameter)}
 
 
 def values_of(names: Mapping[str, Parameter], given: Mapping[str, Sequence[str]]) -> dict[str, object]:
