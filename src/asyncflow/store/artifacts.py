@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from asyncflow.codec import decode_versioned, encode_versioned
-from asyncflow.errors import AsyncflowError, MetaflowNotFound, StoreError
+from asyncflow.errors import AsyncflowError, StoreError
 from asyncflow.events import BlobKey, BlobRef
 from asyncflow.protocols import Blob, BlobAccess
 from asyncflow.store.serializers import (
@@ -111,8 +111,11 @@ class ArtifactLoader:
             return from_buffer(self._content(ref))
 
     def load_item(self, ref: BlobRef, name: str, index: int) -> Any:
-        """Item ``index`` of the packed list ``ref``; the others aren't read where the store can help it."""
-        with _Naming(ref, name):
+        """Item ``index`` of the packed list ``ref``; the others aren't read where the store can help it.
+
+        Raises ``IndexError``, too.
+        """
+        with _Naming(ref, name, passing=IndexError):
             if ref.size > WHOLE and isinstance(self._blobs, PartialAccess):
                 access = self._blobs
                 return read_item_from(lambda offset, size: access.read_part(ref, offset, size), index)
@@ -138,17 +141,18 @@ class ArtifactLoader:
 class _Naming:
     """Says in an error which artifact couldn't be loaded."""
 
-    __slots__ = ("_name", "_ref")
+    __slots__ = ("_name", "_passing", "_ref")
 
-    def __init__(self, ref: BlobRef, name: str) -> None:
+    def __init__(self, ref: BlobRef, name: str, *, passing: type[Exception] | tuple[()] = ()) -> None:
         self._ref = ref
         self._name = name
+        self._passing = passing
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, IndexError | MetaflowNotFound):
+        if error is None or not isinstance(error, Exception) or isinstance(error, self._passing):
             return
         about = f"Artifact {self._name!r} (blob {self._ref.key.hex()}) can't be loaded"
         if isinstance(error, AsyncflowError):

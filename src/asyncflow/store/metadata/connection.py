@@ -222,7 +222,7 @@ _REMEDIES = {
     sqlite3.SQLITE_FULL: "The disk of the store {path} is full. Free some space there, or " + _ELSEWHERE + "; what was "
     "reported as done is kept",
     sqlite3.SQLITE_READONLY: "The store {path} can't be written. Make it and its directory writable, or " + _ELSEWHERE,
-    sqlite3.SQLITE_CANTOPEN: "The store {path} can't be opened. Make it and its directory readable and writable, or "
+    sqlite3.SQLITE_CANTOPEN: "The store {path} can't be opened or can't be written. Make it and its directory readable and writable, or "
     + _ELSEWHERE,
     sqlite3.SQLITE_BUSY: "The store {path} is busy: another program held it for over "
     f"{BUSY_TIMEOUT:.0f} seconds. Let that end (`fuser` names it), then try again",
