@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextvars import Token
 
     from asyncflow.client import Run, Task
@@ -49,8 +49,8 @@ class TaskValues:
         namespace: str | None = None,
         username: str = "",
         tags: tuple[str, ...] = (),
-        parameter_names: tuple[str, ...] = (),
-        graph: Callable[[], dict[str, Any]] | None = None,
+        parameter_names: Callable[[], Iterable[str]] = tuple,
+        graph: Callable[[], dict[str, Any]] = dict,
         store: str = "",
         extras: Mapping[str, Any] | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class TaskValues:
         self.tags = tags
         self.parameter_names = parameter_names
         self.graph = graph
-        """Makes the dict that shows the graph, for those who ask."""
+        """Like ``parameter_names`` worked out for those who ask."""
         self.store = store
         self.extras = dict(extras or {})
 
@@ -135,13 +135,13 @@ class Current:
     def parameter_names(self) -> list[str] | None:
         """The attributes of the flow that are parameters."""
         values = _values.get()
-        return None if values is None else sorted(values.parameter_names)
+        return None if values is None else sorted(values.parameter_names())
 
     @property
     def graph(self) -> dict[str, Any] | None:
         """The steps of the flow as a plain dict."""
         values = _values.get()
-        return None if values is None or values.graph is None else values.graph()
+        return None if values is None else values.graph()
 
     @property
     def tempdir(self) -> str | None:

@@ -51,24 +51,10 @@ def run_task(
 
     Not for two tasks at once on one ``blobs``.
     """
-    started = time.time()
-    work = _Work(flow_class, graph, context, spec, blobs)
-    token = enter_task(_values(flow_class, graph, context, spec))
-    try:
-        with without_command_line():
-            failure = work.run()
-    finally:
-        leave_task(token)
-    small = list(work.shelf.small.values())
-    if failure is None and work.manifest is not None:
-        done = TaskSucceeded(spec.attempt, work.manifest, work.next, started, time.time(), worker)
-        return Outcome(done, small)
-    assert failure is not None
-    failed = TaskFailed(spec.attempt, failure, time.time(), started, worker, work.manifest)
-    return Outcome(failed, small)
+    return TaskRun(flow_class, graph, context, spec, blobs).outcome(worker)
 
 
-class _Work:
+class TaskRun:
     """One attempt on its way: what it has got to when it fails is still there."""
 
     def __init__(
@@ -83,25 +69,42 @@ class _Work:
         self.manifest: BlobRef | None = None
         self.next: Next | None = None
 
-    def run(self) -> Failure | None:
-        """None: it succeeded, and ``manifest`` and ``next`` say how."""
-        flow: FlowSpec | None = None
-        state: TaskState | None = None
+    def outcome(self, worker: str = "") -> Outcome:
+        started = time.time()
+        failure: Failure | None = None
         try:
-            state = self._state()
-            flow = make_flow(self.flow_class, state)
-            state.begin(flow)
-            self._call(flow)
-            self.next, frozen = settle(flow, self.node, state.transition, self.context.max_num_splits)
-            state.persist(flow)
-            if frozen is not None:
-                keep(state, frozen)
-            self.manifest = state.manifest()
+            self.run()
         except BaseException as error:
-            if flow is not None and state is not None:
-                self._rescue(flow, state)
-            return failure_of(error)
-        return None
+            failure = failure_of(error)
+        attempt, small = self.spec.attempt, list(self.shelf.small.values())
+        if failure is None and self.manifest is not None:
+            return Outcome(TaskSucceeded(attempt, self.manifest, self.next, started, time.time(), worker), small)
+        assert failure is not None
+        return Outcome(TaskFailed(attempt, failure, time.time(), started, worker, self.manifest), small)
+
+    def run(self) -> None:
+        """Sets ``manifest`` and ``next``. Raises what the step raises; what it had assigned is then in ``manifest``."""
+        token = enter_task(_values(self.flow_class, self.graph, self.context, self.spec))
+        try:
+            with without_command_line():
+                state = self._state()
+                flow = make_flow(self.flow_class, state)
+                state.begin(flow)
+                try:
+                    self._work(flow, state)
+                except BaseException:
+                    self._rescue(flow, state)
+                    raise
+        finally:
+            leave_task(token)
+
+    def _work(self, flow: FlowSpec, state: TaskState) -> None:
+        self._call(flow)
+        self.next, frozen = settle(flow, self.node, state.transition, self.context.max_num_splits)
+        state.persist(flow)
+        if frozen is not None:
+            keep(state, frozen)
+        self.manifest = state.manifest()
 
     def _rescue(self, flow: FlowSpec, state: TaskState) -> None:
         """What a failed attempt had assigned can be read; that some of it can't be kept is not another failure."""
@@ -163,7 +166,7 @@ def _values(flow_class: type[FlowSpec], graph: FlowGraph, context: RunContext, s
         namespace=context.namespace,
         username=context.username,
         tags=context.tags,
-        parameter_names=tuple(flow_parameters(flow_class)),
+        parameter_names=lambda: flow_parameters(flow_class),
         graph=lambda: graph_info(flow_class, graph),
         store=context.store,
     )
