@@ -79,16 +79,10 @@ def check_targets(inspection: Inspection) -> Iterator[Problem]:
             # A missing start or end is AF02 already.
             if target in inspection.graph or target in missing or node.name in inspection.ends:
                 continue
-            close = _close_to(inspection, target)
+            close = inspection.close_to(target)
             hint = f"Did you mean self.{close}? " if close else ""
             remedy = f"{hint}A step is a method under @step: write `def {target}(self):` there, or correct the name."
             yield inspection.at_next("AF10", node, f"Its self.next names '{target}', which is no step.", remedy)
-
-
-def _close_to(inspection: Inspection, name: str) -> str | None:
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name, inspection.graph.nodes, n=1)), None)
 
 
 def check_cycles(inspection: Inspection) -> Iterator[Problem]:
@@ -136,19 +130,18 @@ def _meant(inspection: Inspection, node: Node) -> list[str]:
     if texts:
         words = {word for text in texts for word in re.findall(r"\w+", text)}
         return [name for name in inspection.graph.nodes if name in words] or list(inspection.graph.nodes)
-    unknown = [target for target in node.out if target not in inspection.graph]
-    close = [name for target in unknown if (name := _close_to(inspection, target))]
-    lost = any(step == node.name for step, _ in inspection.nesting.ways.lost) and node.kind is not NodeKind.SWITCH
-    silent = not node.out
-    if (silent or lost or unknown) and len(close) < max(1, len(unknown)):
-        close += _following(inspection, node)
-    return close
+    unknown = any(inspection.right_name(target) not in inspection.graph for target in node.out)
+    lost = any(step == node.name for step, _ in inspection.nesting.ways.lost)
+    if not node.out or (lost and (unknown or node.kind is not NodeKind.SWITCH)):
+        return _following(inspection, node)
+    return []
 
 
 def _following(inspection: Inspection, node: Node) -> list[str]:
-    """The step that comes next in the file."""
+    """The step that comes next in the file, and the end, which every way must come to."""
     later = [other for other in inspection.graph if other.file == node.file and other.line > node.line]
-    return [min(later, key=lambda other: other.line).name] if later else []
+    following = min(later, key=lambda other: other.line, default=None)
+    return [*inspection.ends, *([following.name] if following else [])]
 
 
 CHECKS = (check_one_start_and_end, check_start_and_end, check_targets, check_cycles, check_reached)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from asyncflow.graph import FlowGraph, Node, NodeKind
 from asyncflow.graph.nesting import Nesting, nesting_of
@@ -38,7 +38,24 @@ class Inspection:
 
     @cached_property
     def nesting(self) -> Nesting:
-        return nesting_of(self.graph.nodes, self.starts, self.ends)
+        """As if names that are merely misspelt were right, so that what comes after them is checked too."""
+        return nesting_of({node.name: self._respelt(node) for node in self.graph}, self.starts, self.ends)
+
+    def _respelt(self, node: Node) -> Node:
+        if all(target in self.graph for target in node.out):
+            return node
+        return structs.replace(node, out=tuple(self.right_name(target) for target in node.out))
+
+    def right_name(self, target: str) -> str:
+        """The step that was certainly meant: its name is close, and no other way leads to it."""
+        close = None if target in self.graph else self.close_to(target)
+        return close if close and close not in self.starts and not self.graph[close].incoming else target
+
+    def close_to(self, name: str) -> str | None:
+        """The step whose name is most like ``name``, if one is like it."""
+        from difflib import get_close_matches
+
+        return next(iter(get_close_matches(name, self.graph.nodes, n=1)), None)
 
     @cached_property
     def silent(self) -> list[Node]:
