@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Next | Mapping[str, Any] | Failure | Exception | None
 """How a task ends. A ``Next``: it leads there. A mapping: these (small) artifacts alone are left, and it goes on as
 the graph says. A ``Failure`` or an exception: it fails. None: it goes on as the graph says."""
-Script: TypeAlias = Answer | Sequence[Answer] | Callable[[TaskSpec], Answer]
+Script: TypeAlias = Answer | list[Answer] | tuple[Answer, ...] | Callable[[TaskSpec], Answer]
 """One answer for every task of a step, one for each attempt of a task (the last one stays), or a function."""
 
 
@@ -236,7 +236,7 @@ class FakeSession:
 
 
 def _scripted(script: Script, spec: TaskSpec) -> Answer:
-    if isinstance(script, Sequence):
+    if isinstance(script, list | tuple):
         return script[min(spec.attempt.number, len(script) - 1)]
     if callable(script):
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asyncflow.errors import UsageError
 from asyncflow.events import Attempt, FlowSource, Frame, RunContext, SourceKind, TaskId, TaskInput, TaskSpec
-from asyncflow.flow import FlowSpec, is_step
+from asyncflow.flow import FlowSpec, fixed_names, is_step
 from asyncflow.graph import NodeKind
 from asyncflow.loader import graph_of
 from asyncflow.parameters import resolve_parameters
@@ -96,9 +96,11 @@ def run_step(
     name = step.__name__
     if name not in graph.nodes:
         raise UsageError(f"{flow_class.__name__} has no step {name!r}.")
-    bench = _Bench(flow_class, graph, parameters or {})
     node = graph[name]
     before: Artifacts = {} if artifacts is None else artifacts
+    bench = _Bench(
+        flow_class, graph, parameters, [before, *(inputs.values() if isinstance(inputs, Mapping) else inputs)]
+    )
     frames = _frames(graph, node, before, index, width, given=input is not _NOT_GIVEN)
     if node.is_join:
         tasks = bench.inputs_of(node, inputs, frames)
@@ -153,15 +155,32 @@ def _companion(frame: Frame) -> str:
 class _Bench:
     """What stands around a step under test: a store in memory, parameters, a run that there isn't."""
 
-    def __init__(self, flow_class: type[FlowSpec], graph: FlowGraph, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        flow_class: type[FlowSpec],
+        graph: FlowGraph,
+        parameters: Mapping[str, Any] | None,
+        before: Sequence[Artifacts],
+    ) -> None:
         self.flow_class = flow_class
         self.graph = graph
         self.blobs = MemoryBlobs()
         self.loader = ArtifactLoader(self.blobs)
-        self.parameters, small, large = initial_artifacts(flow_class, resolve_parameters(flow_class, parameters))
+        earlier = next((each for each in before if isinstance(each, StepResult)), None)
+        if parameters is None and earlier is not None:
+            # The run goes on: parameters stay what they were.
+            self.fixed = {name: ref for name, ref in earlier.refs.items() if name in fixed_names(flow_class)}
+            self.blobs.content.update(earlier.stored)
+        else:
+            self.fixed = self._initial(resolve_parameters(flow_class, parameters or {}))
+        self.parameters = self.blobs.write(Manifest(self.fixed).to_blob())
+
+    def _initial(self, values: Mapping[str, Any]) -> dict[str, BlobRef]:
+        manifest, small, large = initial_artifacts(self.flow_class, values)
         self.blobs.content.update({blob.key: blob.content for blob in small})
         for blob in large:
             self.blobs.write(blob)
+        return self.loader.manifest(manifest).artifacts
 
     def run(self, spec: TaskSpec) -> StepResult:
         run = TaskRun(self.flow_class, self.graph, self._context(), spec, self.blobs)
@@ -182,13 +201,12 @@ class _Bench:
         )
 
     def input_from(self, artifacts: Artifacts, more: Mapping[str, Any], task: TaskId) -> TaskInput:
-        """A finished task that left ``artifacts``, parameters, constants, and ``more``."""
-        refs = dict(self.loader.manifest(self.parameters).artifacts)
+        """A finished task that left parameters and constants, ``artifacts`` and ``more``."""
         if isinstance(artifacts, StepResult):
             self.blobs.content.update(artifacts.stored)
-            refs.update(artifacts.refs)
+            refs = {**artifacts.refs, **self.fixed}
         else:
-            refs.update(self._stored(artifacts))
+            refs = {**self.fixed, **self._stored(artifacts)}
         refs.update(self._stored(more))
         return TaskInput(task, self.blobs.write(Manifest(refs).to_blob()))
 
