@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from asyncflow.events import (
     BlobRef,
@@ -237,7 +237,8 @@ class FakeSession:
 
 def _scripted(script: Script, spec: TaskSpec) -> Answer:
     if isinstance(script, list | tuple):
-        return script[min(spec.attempt.number, len(script) - 1)]
+        answers = cast("list[Answer]", script)
+        return answers[min(spec.attempt.number, len(answers) - 1)]
     if callable(script):
         try:
             return script(spec)
