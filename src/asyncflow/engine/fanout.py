@@ -48,7 +48,7 @@ class Cohort(Struct, eq=False, gc=False):
     join: StepName | None = None
     """The join's step, known from the first arrival."""
     doomed: bool = False
-    """A task inside has failed for good: the join will never be."""
+    """A task inside has failed for good: its child stays missing, so the join will never be."""
 
     @classmethod
     def of(cls, parent: Place, source: TaskInput, following: Next) -> Cohort:
@@ -86,7 +86,7 @@ class Cohort(Struct, eq=False, gc=False):
                 raise InvalidTransition(f"Child {index} of {self.width} has come to join {join!r} twice")
             self.arrived[index] = last
         self.missing -= 1
-        return self.missing == 0 and not self.doomed
+        return self.missing == 0
 
     def take_arrived(self) -> tuple[TaskInput, ...]:
         """All children's last tasks in the order of their indices, for the join; the cohort is over."""
