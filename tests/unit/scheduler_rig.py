@@ -174,7 +174,7 @@ class Rig:
             self._obey(command)
         if fresh and self.closing:
             quiet = self.on_failure is OnFailure.FINISH_RUNNING and self.cancelled is None
-            assert quiet or self.stopping == set(self.flying), "not all were told to stop"
+            assert self.stopping == (set() if quiet else set(self.flying)), "not the right ones were told to stop"
         return commands
 
     def _note(self, event: Event) -> None:

@@ -144,6 +144,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         for executor in EXECUTORS:
             rig.send(LimitChanged(executor, 3))
         while rig.finish is None:
+            assert rig.flying or rig.waiting, "nothing is under way, and the run isn't over"
             for attempt in list(rig.waiting):
                 rig.send(RetryDue(attempt))
             for attempt in list(rig.flying):
