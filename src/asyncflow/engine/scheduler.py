@@ -120,7 +120,7 @@ class Scheduler:
     # -- what the shell asks after a replay ------------------------------------------------------------
 
     def in_flight(self, executor: str | None = None) -> list[TaskSpec]:
-        """What has been submitted, on ``executor`` or on all, and hasn't ended, in the order of submission.
+        """What has been submitted, on ``executor`` or on all, and hasn't ended, in the order of serial numbers.
 
         Those that were told to stop are among them.
         """
