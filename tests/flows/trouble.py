@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class OneBadItemFlow(FlowSpec):
             case "sysexit":
                 sys.exit(0)
             case "unpicklable":
-                self.lock = {"inner": [open(os.devnull)]}  # noqa: SIM115
+                self.lock = {"inner": [threading.Lock()]}
 
     @step
     def join(self, inputs):
