@@ -1,11 +1,15 @@
-"""Flow classes from files, modules and pickles, and back to where they came from."""
+"""Flow classes from files, modules and pickles, and back to where they came from.
+
+A flow file is imported under its stem, with its directory first on the path, wherever it is run: so what a step
+pickles is found again by the next one.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from asyncflow.errors import FlowNotFound
 from asyncflow.events import FlowSource, SourceKind
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from asyncflow.graph import FlowGraph
 
 _GRAPH = "_asyncflow_graph"
+_files: dict[str, str] = {}
+"""The flow files that were imported here, by their stems."""
 
 
 def load_flow(source: FlowSource) -> type[FlowSpec]:
@@ -25,24 +31,22 @@ def load_flow(source: FlowSource) -> type[FlowSpec]:
     Raises ``FlowNotFound``, and what importing raises.
     """
     sys.path.extend(folder for folder in source.search_path if folder not in sys.path)
-    if source.kind is SourceKind.PICKLE:
-        import pickle
+    with without_command_line():
+        if source.kind is SourceKind.PICKLE:
+            import pickle
 
-        with without_command_line():
-            return cast("type[FlowSpec]", pickle.loads(source.payload))
-    if source.kind is SourceKind.FILE:
-        module = _import_file(source.location)
-    else:
-        with without_command_line():
-            module = import_module(source.location)
-    found = _at(module, source.qualname)
+            found: object = pickle.loads(source.payload)
+        elif source.kind is SourceKind.FILE:
+            found = _attribute(_import_file(source.location), source.qualname)
+        else:
+            found = _attribute(import_module(source.location), source.qualname)
     if not _is_flow(found):
         raise FlowNotFound(f"{source.location} has no flow {source.qualname}.")
-    return cast("type[FlowSpec]", found)
+    return found
 
 
 def graph_of(flow_class: type[FlowSpec]) -> FlowGraph:
-    """The graph of a loaded flow. That of a class that travelled as a pickle, whose source isn't here, came along.
+    """The graph of a loaded flow. With a class that travelled as a pickle, whose source may not be here, it came along.
 
     Raises ``GraphError`` where there is no source to read.
     """
@@ -55,33 +59,22 @@ def graph_of(flow_class: type[FlowSpec]) -> FlowGraph:
 def source_of(flow_class: type[FlowSpec]) -> FlowSource:
     """Where another process finds ``flow_class``.
 
-    A class of ``__main__`` with a file is found in that file; one of a notebook, or made in a function,
-    travels as a pickle.
+    A class of a script is found in that file, one of a package under its name; one of a notebook, or one that a
+    function made, travels as a pickle.
     """
     name, qualname = flow_class.__module__, flow_class.__qualname__
     module = sys.modules.get(name)
     path = getattr(module, "__file__", None)
-    if "<locals>" in qualname or not isinstance(path, str) or _at(module, qualname) is not flow_class:
+    if "<locals>" in qualname or not isinstance(path, str) or _attribute(module, qualname) is not flow_class:
         return _pickled(flow_class)
-    path = os.path.abspath(path)  # noqa: PTH100 - symlinks stay as the user wrote them
-    if name == "__main__" or _stem(path) == name:
-        if getattr(module, "__spec__", None) is not None and name == "__main__":
-            # python -m package.flow: relative imports work under the module's own name only.
-            spec_name = cast("str", module.__spec__.name)  # type: ignore[union-attr]
-            return FlowSource(SourceKind.MODULE, spec_name, qualname, _search_path())
+    spec = getattr(module, "__spec__", None)
+    if name == "__main__" and spec is not None:
+        # python -m package.flow: relative imports work under the module's own name only.
+        return FlowSource(SourceKind.MODULE, str(spec.name), qualname, _search_path())
+    path = _absolute(path)
+    if name in ("__main__", _stem(path)):
         return FlowSource(SourceKind.FILE, path, qualname, _search_path())
     return FlowSource(SourceKind.MODULE, name, qualname, _search_path())
-
-
-def _at(module: ModuleType | None, qualname: str) -> object:
-    found: Any = module
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    return found
-
-
-def _search_path() -> tuple[str, ...]:
-    return tuple(os.path.abspath(folder) for folder in sys.path if not folder or os.path.isdir(folder))  # noqa: PTH100, PTH112
 
 
 def _pickled(flow_class: type[FlowSpec]) -> FlowSource:
@@ -95,45 +88,65 @@ def _pickled(flow_class: type[FlowSpec]) -> FlowSource:
     return FlowSource(SourceKind.PICKLE, flow_class.__module__, flow_class.__qualname__, _search_path(), payload)
 
 
-def _stem(path: str) -> str:
-    return os.path.basename(path).removesuffix(".py")  # noqa: PTH119
+def _search_path() -> tuple[str, ...]:
+    return tuple(_absolute(entry) for entry in sys.path if os.path.exists(entry or "."))  # noqa: PTH110 - an import less
 
 
-def _is_flow(candidate: object) -> bool:
+def _attribute(module: ModuleType | None, qualname: str) -> object:
+    found: object = module
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _is_flow(candidate: object) -> TypeGuard[type[FlowSpec]]:
     return isinstance(candidate, type) and issubclass(candidate, FlowSpec) and candidate is not FlowSpec
 
 
-# -- files -----------------------------------------------------------------------------------------
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - symlinks stay as the user wrote them
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path).removesuffix(".py")  # noqa: PTH119 - an import less
+
+
+# -- the file that a user names --------------------------------------------------------------------
 
 
 def find_flow(path: str, class_name: str | None = None) -> type[FlowSpec]:
     """The flow in the file ``path``: its only one, or the one called ``class_name``.
 
+    A class that another flow of the file inherits from counts only when it is named.
     Raises ``FlowNotFound``, whose message says what to do.
     """
-    full = os.path.abspath(path)  # noqa: PTH100 - symlinks stay as the user wrote them
-    if os.path.isdir(full):  # noqa: PTH112
+    full = _absolute(path)
+    if os.path.isdir(full):  # noqa: PTH112 - an import less
         raise FlowNotFound(f"{path} is a directory. Name the file of a flow.")
-    if not os.path.isfile(full):  # noqa: PTH113
+    if not os.path.isfile(full):  # noqa: PTH113 - likewise
         raise FlowNotFound(f"There is no file {path}.{_meant(full)}")
     module = _import_reporting(path, full)
-    flows = {
-        name: flow
-        for name, flow in vars(module).items()
-        if _is_flow(flow) and flow.__module__ == module.__name__ and not name.startswith("_")
-    }
+    flows = _flows(module)
     if class_name is not None:
-        chosen = getattr(module, class_name, None)
+        chosen: Any = getattr(module, class_name, None)
         if not _is_flow(chosen):
             there = f"It has {', '.join(flows)}." if flows else "It has no flow at all."
             raise FlowNotFound(f"{path} has no flow {class_name}. {there}")
-        return cast("type[FlowSpec]", chosen)
+        return chosen
     if not flows:
-        raise FlowNotFound(f"{path} has no flow: no class in it is a subclass of FlowSpec.")
+        raise FlowNotFound(f"{path} has no flow: no class in it is a subclass of asyncflow.FlowSpec.")
     if len(flows) > 1:
-        first = next(iter(flows))
-        raise FlowNotFound(f"{path} has several flows: {', '.join(flows)}. Name one, as in {path}:{first}.")
+        raise FlowNotFound(f"{path} has several flows: {', '.join(flows)}. Name one, as in {path}:{next(iter(flows))}.")
     return next(iter(flows.values()))
+
+
+def _flows(module: ModuleType) -> dict[str, type[FlowSpec]]:
+    """The flows that are defined in ``module``, or, where there are none, those that it imports."""
+    every = {name: flow for name, flow in vars(module).items() if _is_flow(flow)}
+    own = {name: flow for name, flow in every.items() if flow.__module__ == module.__name__}
+    flows = own or every
+    bases = {base for flow in flows.values() for base in flow.__mro__[1:]}
+    return {name: flow for name, flow in flows.items() if flow not in bases}
 
 
 def _meant(full: str) -> str:
@@ -141,55 +154,54 @@ def _meant(full: str) -> str:
 
     folder, name = os.path.split(full)
     try:
-        close = get_close_matches(name, [each for each in os.listdir(folder) if each.endswith(".py")], n=1)  # noqa: PTH208
+        files = [each for each in os.listdir(folder) if each.endswith(".py")]  # noqa: PTH208 - likewise
     except OSError:
         return ""
+    close = get_close_matches(name, files, n=1)
     return f" Did you mean {close[0]}?" if close else ""
 
 
 def _import_reporting(path: str, full: str) -> ModuleType:
     try:
         return _import_file(full)
-    except FlowNotFound:
+    except (FlowNotFound, KeyboardInterrupt):
         raise
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
         from asyncflow.tracebacks import traceback_text
 
-        raise FlowNotFound(f"{path} can't be imported.\n\n{traceback_text(error)}") from error
+        raise FlowNotFound(f"{path} can't be imported:\n\n{traceback_text(error).rstrip()}") from error
 
 
 def _import_file(full: str) -> ModuleType:
     """The module of a file, under its stem, with its directory first on the path: as if it had been run."""
-    folder, stem = os.path.dirname(full), _stem(full)  # noqa: PTH120
+    folder, stem = os.path.dirname(full), _stem(full)  # noqa: PTH120 - an import less
     if folder not in sys.path:
         sys.path.insert(0, folder)
     known = sys.modules.get(stem)
-    if known is not None and _same_file(known, full):
-        return known
-    main = sys.modules.get("__main__")
-    if main is not None and _same_file(main, full):
-        return main
+    for module in (known, sys.modules.get("__main__")):
+        if module is not None and _is_of(module, full):
+            return module
+    if known is not None and stem not in _files:
+        place = getattr(known, "__file__", None) or "Python itself"
+        raise FlowNotFound(f"{full} has the name of a module that is in use, that of {place}. Rename the file.")
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location(stem, full)
     if spec is None or spec.loader is None:
-        raise FlowNotFound(f"{full} is no Python file.")
-    module = module_from_spec(spec)
-    sys.modules[stem] = module
+        raise FlowNotFound(f"{full} is not a Python file.")
+    module = sys.modules[stem] = module_from_spec(spec)
     try:
         with without_command_line():
             spec.loader.exec_module(module)
     except BaseException:
-        if known is None:
-            del sys.modules[stem]
-        else:
+        del sys.modules[stem]
+        if known is not None:
             sys.modules[stem] = known
         raise
+    _files[stem] = full
     return module
 
 
-def _same_file(module: ModuleType, full: str) -> bool:
+def _is_of(module: ModuleType, full: str) -> bool:
     path = getattr(module, "__file__", None)
-    return isinstance(path, str) and os.path.abspath(path) == full  # noqa: PTH100
+    return isinstance(path, str) and _absolute(path) == full
