@@ -68,6 +68,10 @@ class FlowSpec:
             return self._asyncflow.load(self, name)
         except KeyError:
             pass
+        attribute = getattr(type(self), name, None)
+        if isinstance(attribute, property) and attribute.fget is not None:
+            # It was the property that raised AttributeError; Python has dropped that error, which says what is missing.
+            return attribute.fget(self)
         raise AttributeError(f"Flow {type(self).__name__} has no attribute {name!r}", name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
