@@ -192,3 +192,17 @@ async def test_a_cancelled_put_leaves_whole_blobs_or_none(store):
         there = [BlobRef(blob.key, blob.size) for blob in blobs if blob.key not in missing]
         assert len(await gathered(store.blob_store.get(there))) == len(there)
     assert len(await store.blob_store.put(blobs)) == 20
+
+
+async def test_a_large_put_that_is_cancelled_ends_soon_and_leaves_nothing_half(store, tmp_path):
+    large = blob_of([os.urandom(1 << 20)] * 24)
+    for pauses in (0, 1, 3, 10, 30):
+        putting = asyncio.ensure_future(store.blob_store.put([large]))
+        for _ in range(pauses):
+            await asyncio.sleep(0.0005)  # lets it come some way; any way will do
+        putting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await putting
+        assert list(tmp_path.glob(".asyncflow/tmp/*")) == []
+    (ref,) = await store.blob_store.put([large])
+    assert await gathered(store.blob_store.get([ref])) == [(ref, b"".join(large.parts))]

@@ -15,12 +15,16 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asyncflow.errors import BlobDamaged, BlobNotFound, StoreError
 from asyncflow.events import BlobKey, BlobRef
 from asyncflow.protocols import Blob
 from asyncflow.settings import verify_always
 from asyncflow.store.artifacts import SMALL
+
+if TYPE_CHECKING:
+    import asyncio
 
 MAPPED = 64 << 20
 """Blobs of at least so many bytes come as copy-on-write mappings, and are checked by size and trailer only."""
@@ -119,48 +123,48 @@ class LocalBlobs:
     # -- writing -----------------------------------------------------------------------------------
 
     def write(self, blob: Blob) -> BlobRef:
-        ref = BlobRef(blob.key, blob.size)
+        temporary = self.prepare(blob)
+        if temporary is not None:
+            try:
+                file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                try:
+                    for part in (*blob.parts, _trailer(blob.key, blob.size)):
+                        _write_all(file, part)
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+                self.publish(temporary, blob)
+            except OSError as error:
+                raise cannot_write(self.root, error) from error
+            finally:
+                _forget(temporary)  # there is one only where something failed
+        return BlobRef(blob.key, blob.size)
+
+    def prepare(self, blob: Blob) -> str | None:
+        """Where to write the blob before it is published; None where it is there already, and durable."""
         target = self.path(blob.key)
         try:
-            if _size(target) != ref.size + TRAILER_SIZE:  # absent, or damaged and written anew
-                self._write_file(blob, ref, target)
-            # Also for one that was there: another process may be between its rename and this.
-            _sync_directory(os.path.dirname(target))  # noqa: PTH120
+            if _size(target) == blob.size + TRAILER_SIZE:  # another size: damaged, and written anew
+                # Another process may be between its rename and this.
+                _sync_directory(os.path.dirname(target))  # noqa: PTH120
+                return None
+            os.makedirs(self._tmp, exist_ok=True)  # noqa: PTH103
         except OSError as error:
             raise cannot_write(self.root, error) from error
-        return ref
+        return f"{self._tmp}/{blob.key.hex()[:16]}.{os.getpid()}.{next(_serial)}"
 
-    def _write_file(self, blob: Blob, ref: BlobRef, target: str) -> None:
-        temporary = f"{self._tmp}/{ref.key.hex()[:16]}.{os.getpid()}.{next(_serial)}"
-        file = self._create(temporary)
-        try:
-            try:
-                for part in (*blob.parts, _trailer(ref.key, ref.size)):
-                    _write_all(file, part)
-                os.fsync(file)
-            finally:
-                os.close(file)
-            self._rename(temporary, target)
-        except BaseException:
-            _forget(temporary)
-            raise
-
-    def _create(self, path: str) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            return os.open(path, flags, 0o666)
-        except FileNotFoundError:
-            os.makedirs(self._tmp, exist_ok=True)  # noqa: PTH103
-            return os.open(path, flags, 0o666)
-
-    def _rename(self, temporary: str, target: str) -> None:
+    def publish(self, temporary: str, blob: Blob) -> None:
+        """Give a file that is on the disk its name. Raises ``OSError``."""
+        target = self.path(blob.key)
+        directory = os.path.dirname(target)  # noqa: PTH120
         try:
             os.replace(temporary, target)  # noqa: PTH105
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
+            os.makedirs(directory, exist_ok=True)  # noqa: PTH103
             _sync_directory(self._blobs)
             _sync_directory(str(self.root))
             os.replace(temporary, target)  # noqa: PTH105
+        _sync_directory(directory)
 
     def write_all(self, blobs: Sequence[Blob]) -> list[BlobRef]:
         return [self.write(blob) for blob in blobs]
@@ -211,7 +215,11 @@ class LocalBlobs:
 
 
 class LocalBlobStore:
-    """The same for the event loop, ``protocols.BlobStore``: one hop to a thread for a batch."""
+    """The same for the event loop, ``protocols.BlobStore``.
+
+    What is small goes in one hop to a thread for a whole batch; large blobs are streamed in pieces, so that they
+    take turns with other work and a cancelled ``put`` ends soon.
+    """
 
     def __init__(self, core: LocalBlobs) -> None:
         self._core = core
@@ -219,13 +227,59 @@ class LocalBlobStore:
     async def put(self, blobs: Sequence[Blob]) -> list[BlobRef]:
         import asyncio
 
-        return await asyncio.to_thread(self._core.write_all, blobs)
+        at_once = [blob for blob in blobs if blob.size < PIECE]
+        if at_once:
+            await asyncio.to_thread(self._core.write_all, at_once)
+        for blob in blobs:
+            if blob.size >= PIECE:
+                await self._stream(blob)
+        return [BlobRef(blob.key, blob.size) for blob in blobs]
+
+    async def _stream(self, blob: Blob) -> None:
+        """A cancellation ends it after the piece that is being written: a thread can't be stopped in the middle, and
+        its file must not be closed before."""
+        import asyncio
+
+        stopping = asyncio.Event()
+        writing = asyncio.ensure_future(self._write(blob, stopping))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            stopping.set()
+            await asyncio.wait((writing,))
+            if not writing.cancelled():
+                writing.exception()  # looked at: the caller hears of the cancellation instead
+            raise
+
+    async def _write(self, blob: Blob, stopping: asyncio.Event) -> None:
+        import asyncio
+
+        import aiofiles
+
+        core = self._core
+        temporary = await asyncio.to_thread(core.prepare, blob)
+        if temporary is None:
+            return
+        try:
+            async with aiofiles.open(temporary, "xb", buffering=0) as file:
+                for piece in _pieces(blob):
+                    rest = piece
+                    while rest and not stopping.is_set():
+                        rest = rest[await file.write(rest) :]
+                if not stopping.is_set():
+                    await asyncio.to_thread(os.fsync, file.fileno())
+            if not stopping.is_set():
+                await asyncio.to_thread(core.publish, temporary, blob)
+        except OSError as error:
+            raise cannot_write(core.root, error) from error
+        finally:
+            # There is one only where it failed; removing a large one takes a while.
+            await asyncio.to_thread(_forget, temporary)
 
     async def get(self, refs: Sequence[BlobRef]) -> AsyncIterator[tuple[BlobRef, bytes | memoryview]]:
         import asyncio
 
-        for start in range(0, len(refs), READ_AT_ONCE):
-            batch = refs[start : start + READ_AT_ONCE]
+        for batch in _batches(refs):
             for found in await asyncio.to_thread(self._core.read_all, batch):
                 yield found
 
@@ -233,6 +287,27 @@ class LocalBlobStore:
         import asyncio
 
         return await asyncio.to_thread(self._core.missing, keys)
+
+
+def _pieces(blob: Blob) -> Iterator[memoryview]:
+    for part in (*blob.parts, _trailer(blob.key, blob.size)):
+        view = memoryview(part).cast("B")
+        for start in range(0, len(view), PIECE):
+            yield view[start : start + PIECE]
+
+
+def _batches(refs: Sequence[BlobRef]) -> Iterator[list[BlobRef]]:
+    """Few enough that their content fits into memory well."""
+    batch: list[BlobRef] = []
+    size = 0
+    for ref in refs:
+        batch.append(ref)
+        size += ref.size if ref.size < MAPPED else 0
+        if size >= PIECE or len(batch) >= READ_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 # -- files -----------------------------------------------------------------------------------------
