@@ -372,13 +372,22 @@ async def test_a_system_tag_stays_one(store, reader):
     assert reader.run("1").tags == ("a",)
 
 
-@pytest.mark.parametrize("tag", ["", "x" * 501, 5], ids=["empty", "long", "number"])
+@pytest.mark.parametrize("tag", ["", "x" * 501, 5, "\ud800"], ids=["empty", "long", "number", "surrogate"])
 async def test_what_is_no_tag_is_refused(store, reader, tag):
     await store.create_run(record())
     assert reader.change_tags("1", add=["x" * 500]) == ("x" * 500,)
     with pytest.raises(MetaflowTaggingError, match="1 to 500 characters"):
         reader.change_tags("1", add=["good", tag])
     assert reader.run("1").tags == ("x" * 500,)
+
+
+async def test_any_unicode_is_a_tag(store, reader):
+    tags = ["a\x00b", "\n\t\"\\'", "\u2028", "\U0001f4a5", "%_*"]
+    await store.create_run(record(tags=tags[:2]))
+    assert reader.change_tags("1", add=tags[2:]) == tuple(sorted(tags))
+    assert reader.run("1").tags == tuple(sorted(tags))
+    for tag in tags:
+        assert [run.run_id for run in reader.runs(tags=[tag])] == ["1"]
 
 
 async def test_a_run_has_fifty_tags_at_most(store, reader):

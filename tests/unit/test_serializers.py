@@ -358,6 +358,10 @@ def test_a_large_list_that_shares_nothing_is_packed():
     assert read_item(content(blob), 29_999) == "item 29999" * 10
 
 
+def test_many_tiny_items_are_packed():
+    assert item_count(content(pack_items([None] * 500_000, "items"))) == 500_000
+
+
 def test_items_that_pickle_cannot_do_travel_by_value():
     body = content(pack_items([lambda: 1, lambda: 2], "items"))
     assert read_item(body, 1)() == 2

@@ -229,6 +229,8 @@ ITEMS_HEAD_SIZE = _ITEMS_HEAD.size
 _CHECKSUM = struct.Struct("<I")
 BLOW_UP = 4
 ALLOWANCE = 1 << 20
+FOR_EACH = 32
+"""Bytes that standing alone costs an item of any size: a pickle's frame, a checksum, an offset."""
 
 
 def pack_items(items: Sequence[Any], name: str) -> Blob | None:
@@ -241,7 +243,7 @@ def pack_items(items: Sequence[Any], name: str) -> Blob | None:
         the items: CRC-32 4 | one pickle, for an item is read without the blob's hash being checked
 
     None where that costs too much: where the items share large objects, which would be written with each
-    of them (more than 4 times the list as a whole, plus 1 MiB).
+    of them (more than 4 times the list as a whole, plus 32 bytes for each item and 1 MiB).
     Raises ``UnserializableArtifact``, which names the item.
     """
     records: list[bytes] = []
@@ -253,7 +255,7 @@ def pack_items(items: Sequence[Any], name: str) -> Blob | None:
         total += len(body) + _CHECKSUM.size
         if total > limit and not is_measured:
             is_measured = True
-            limit = BLOW_UP * _pickled_size(items) + ALLOWANCE
+            limit = BLOW_UP * _pickled_size(items) + FOR_EACH * len(items) + ALLOWANCE
         if total > limit:
             return None
         records += (_CHECKSUM.pack(crc32(body)), body)

@@ -103,12 +103,22 @@ def changed_tags(
             f"System tags can't be removed: {', '.join(forbidden)}. Only tags that users gave can be."
         )
     for tag in add:
-        if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG_LENGTH:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise MetaflowTaggingError(f"A tag is a text of 1 to {MAX_TAG_LENGTH} characters, not {tag!r:.80}.")
+        if not _is_tag(tag):
+            raise MetaflowTaggingError(f"A tag is a Unicode text of 1 to {MAX_TAG_LENGTH} characters, not {tag!r:.80}.")
     after = frozenset(tags).difference(remove).union(add) - system
     if add and len(after) > MAX_TAGS:
         raise MetaflowTaggingError(f"A run has at most {MAX_TAGS} tags; it would have {len(after)}.")
     return tuple(sorted(after))
+
+
+def _is_tag(tag: object) -> bool:
+    if not isinstance(tag, str) or not 0 < len(tag) <= MAX_TAG_LENGTH:
+        return False
+    try:
+        tag.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
 
 
 def check_epoch(run_id: RunId, epoch: int, current: int) -> None:
