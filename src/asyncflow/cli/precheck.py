@@ -77,10 +77,22 @@ class Precheck:
             process.kill()
             process.communicate()
             return []
-        lines = [line for line in output.decode("utf-8", "replace").splitlines() if line.startswith(self._file)]
-        if process.returncode == 0 and not lines:
+        found = self._read(output.decode("utf-8", "replace"))
+        if process.returncode == 0 and not found:
             self._note_good()
-        return lines
+        return found
+
+    def _read(self, output: str) -> list[str]:
+        if self.tool == "pylint":
+            return [line for line in output.splitlines() if line.startswith(self._file)]
+        import json
+
+        try:
+            found = json.loads(output or "[]")
+            places = [(each["location"]["row"], each["code"] or "", each["message"]) for each in found]
+        except (ValueError, TypeError, KeyError):
+            return []  # not what ruff says: it has failed in a way of its own
+        return [f"{self._file}:{line}: {message} [{code}]" for line, code, message in places]
 
     def abandon(self) -> None:
         """The run ends before it was asked."""
@@ -94,7 +106,7 @@ class Precheck:
         if ruff is not None:
             self.tool = "ruff"
             return [
-                ruff, "check", "--isolated", "--no-cache", "--quiet", "--output-format=concise",
+                ruff, "check", "--isolated", "--no-cache", "--quiet", "--output-format=json",
                 f"--target-version=py3{sys.version_info.minor}",
                 f"--select={','.join(_RUFF)}", f"--ignore={','.join(_RUFF_DOUBTFUL)}", "--", self._file,
             ]  # fmt: skip
@@ -105,7 +117,7 @@ class Precheck:
         self.tool = "pylint"
         return [
             sys.executable, "-m", "pylint", "--rcfile=", "--score=n", "--disable=all", f"--enable={','.join(_PYLINT)}",
-            "--msg-template={abspath}:{line}:{column}: {msg_id} {msg}", "--", self._file,
+            "--msg-template={abspath}:{line}: {msg} [{msg_id}]", "--", self._file,
         ]  # fmt: skip
 
     def _fingerprint(self, command: list[str]) -> str:

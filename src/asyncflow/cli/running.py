@@ -127,6 +127,7 @@ def _start(request: Request, precheck: Precheck | None) -> int:
     from asyncflow.engine.runner import Engine
 
     options = request.options
+    _check_executor(options.executor)
     _check_run_id_file(options.run_id_file)
     _log(options.log_level)
     try:
@@ -169,6 +170,18 @@ def _say_problems(precheck: Precheck | None) -> bool:
 def _checks(precheck: Precheck | None) -> str:
     """What was looked at, for the banner."""
     return "graph" if precheck is None or precheck.tool is None else f"graph and {precheck.tool}"
+
+
+def _check_executor(name: str | None) -> None:
+    """A name that nothing goes by is a slip of the keyboard, not a failure of an executor."""
+    if name in {None, "local", "inline"}:
+        return
+    # Reading every installed package's metadata takes a while: only for names that we don't know.
+    from importlib.metadata import entry_points
+
+    found = {"local", "inline", *(point.name for point in entry_points(group="asyncflow.executors"))}
+    if name not in found:
+        raise UsageError(f"There is no executor named '{name}'. Installed are: {', '.join(sorted(found))}.")
 
 
 def _check_run_id_file(path: str | None) -> None:

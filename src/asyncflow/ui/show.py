@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from asyncflow.ui.order import Order
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -21,10 +23,12 @@ async def show(
     Returns the error that made the display stop early, if there was one: a run is worth more than its display.
     """
     pump = _Pump(view, now)
+    order = Order()
     drawing = asyncio.create_task(pump.draw(), name="asyncflow-display")
     try:
         async for item in items:
-            view.take(item)
+            for shown in order.sort(item):
+                view.take(shown)
             pump.news.set()
             if view.full and not drawing.done():
                 await pump.room()
