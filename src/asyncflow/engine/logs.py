@@ -60,6 +60,10 @@ class LogSink:
             self._writer.append_groups, [(serial, number, lines) for (serial, number), lines in groups.items()]
         )
 
+    def close(self) -> None:
+        """Flush the file to the disk; blocks."""
+        self._writer.close()
+
 
 def _nobody() -> None:
     """Nobody is there to be woken yet."""

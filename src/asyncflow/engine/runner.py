@@ -14,6 +14,7 @@ share one open executor.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
@@ -25,7 +26,15 @@ from asyncflow.engine.logs import LogSink
 from asyncflow.engine.scheduler import Scheduler
 from asyncflow.engine.shell import RunShell
 from asyncflow.engine.stream import Broadcast
-from asyncflow.errors import ExecutorError, FlowDefinitionError, RunCancelled, RunFailed, StaleEpoch, UsageError
+from asyncflow.errors import (
+    ExecutorError,
+    FlowDefinitionError,
+    RunCancelled,
+    RunExists,
+    RunFailed,
+    StaleEpoch,
+    UsageError,
+)
 from asyncflow.events import OnFailure, RunContext, RunFinished, RunStarted, RunState, StepPolicy
 from asyncflow.graph import FlowGraph, NodeKind
 from asyncflow.lint import ensure_valid
@@ -43,9 +52,12 @@ if TYPE_CHECKING:
 
     from asyncflow.client import Run
     from asyncflow.engine.clock import Clock
-    from asyncflow.events import StreamItem
+    from asyncflow.events import BlobRef, StreamItem
     from asyncflow.flow import FlowSpec
-    from asyncflow.protocols import Executor, Session
+    from asyncflow.protocols import Executor, Session, SmallBlob
+
+_log = logging.getLogger("asyncflow.engine")
+"""Silent unless the embedding program, or ``asyncflow run`` when asked, sets up a handler."""
 
 GRACE = 5.0
 """Seconds between asking a worker to stop and killing it."""
@@ -93,7 +105,7 @@ class Engine:
         self.isolation = isolation
         self.on_failure = OnFailure(on_failure)
         self.max_num_splits = max_num_splits
-        self.tags = tuple(dict.fromkeys(tags))
+        self.tags = _checked(tags)
         self.user = user or username()
         self.namespace = namespace if namespace is not None else default_namespace()
         self.store = store
@@ -186,34 +198,44 @@ class RunHandle:
         engine = self._engine
         values = resolve_parameters(engine.flow, self._parameters)
         executor = _find_executor(engine)
+        clock = engine.clock or LoopClock()
         self._store = LocalStore.open(find_store(given=engine.store))
         stack.push_async_callback(self._store.aclose)
-        clock = engine.clock or LoopClock()
         manifest, small, large = initial_artifacts(engine.flow, values)
         await self._store.blob_store.put(large)
-        self.run_id = _new_run_id(clock)
-        self.pathspec = f"{engine.graph.name}/{self.run_id}"
-        context = RunContext(
-            run_id=self.run_id,
+        while True:
+            context = self._context(manifest, clock)
+            try:
+                await self._create(context, executor, clock, small)
+            except RunExists:
+                continue  # another process on this store started one in the same microsecond
+            stack.push_async_callback(asyncio.to_thread, self._logs.close)
+            return context, executor
+
+    def _context(self, parameters: BlobRef, clock: Clock) -> RunContext:
+        engine = self._engine
+        return RunContext(
+            run_id=_new_run_id(clock),
             flow_name=engine.graph.name,
             source=source_of(engine.flow),
             store=str(self._store.root),
-            parameters=manifest,
+            parameters=parameters,
             namespace=engine.namespace,
             username=engine.user,
             tags=engine.tags,
             max_num_splits=engine.max_num_splits,
         )
-        writer = self._store.logs.writer(self.run_id)
-        stack.push_async_callback(asyncio.to_thread, writer.close)
-        self._logs = LogSink(writer, self._stream)
+
+    async def _create(self, context: RunContext, executor: Executor, clock: Clock, small: Sequence[SmallBlob]) -> None:
+        self.run_id = context.run_id
+        self.pathspec = f"{context.flow_name}/{self.run_id}"
+        self._logs = LogSink(self._store.logs.writer(self.run_id), self._stream)
         self._shell = self._make_shell(context, executor, clock)
         try:
             await self._store.metadata.create_run(self._record(context, clock), small)
         except asyncio.CancelledError:  # it may have been written all the same
             await self._shell.abandon(RunState.CANCELLED, "cancelled while it was being started")
             raise
-        return context, executor
 
     def _record(self, context: RunContext, clock: Clock) -> RunRecord:
         now = clock.now()
@@ -276,17 +298,22 @@ class RunHandle:
         )
 
     async def _live(self, everything: AsyncExitStack, context: RunContext, executor: Executor) -> RunFinished:
+        about = {"run": self.pathspec}
+        _log.info("run started", extra={**about, "executor": executor.name, "slots": executor.slots})
         try:
             async with everything:
                 try:
                     async with executor.attach(context, self._shell.emit, self._logs.take) as session:
-                        return await self._shell.serve({executor.name: session})
+                        finished = await self._shell.serve({executor.name: session})
+                    _log.info("run finished", extra={**about, "state": finished.state, **self._shell.counters})
+                    return finished
                 except asyncio.CancelledError:
                     await self._shell.abandon(RunState.CANCELLED, "the event loop was shut down")
                     raise
                 except StaleEpoch:
                     raise  # the run belongs to another engine now
                 except Exception as error:
+                    _log.exception("run broken off", extra=about)
                     await self._shell.abandon(RunState.FAILED, f"{type(error).__name__}: {error}")
                     raise
         finally:
@@ -311,6 +338,14 @@ class RunHandle:
             if not life.cancelled():
                 life.exception()  # seen, if there was one: the cancellation is what the caller gets
             raise
+
+
+def _checked(tags: Sequence[str]) -> tuple[str, ...]:
+    if not tags:
+        return ()
+    from asyncflow.client.tags import checked
+
+    return checked(tags)
 
 
 def _new_run_id(clock: Clock) -> str:

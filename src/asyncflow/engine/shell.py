@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING, assert_never
+
+import msgspec
 
 from asyncflow.errors import AsyncflowError
 from asyncflow.events import (
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from asyncflow.engine.stream import Broadcast
     from asyncflow.events import Attempt, Command, Event, ExecutorEvent, RunId, RunStarted, TaskSpec
     from asyncflow.protocols import LogChunk, MetadataStore, Session, SmallBlob
+
+_log = logging.getLogger("asyncflow.engine")
 
 BATCH = 1_000
 """Events taken at once: at some 20 µs an event the loop is held for 20 ms."""
@@ -109,6 +114,12 @@ class RunShell:
         self._cancelling = True
         self._post(CancelRequested(reason=reason, at=self._clock.now()))
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the run has come to so far, for the log."""
+        counters: dict[str, int] = msgspec.to_builtins(self._scheduler.counters)
+        return counters
+
     # -- the loop ----------------------------------------------------------------------------------
 
     async def serve(self, sessions: Mapping[str, Session]) -> RunFinished:
@@ -159,6 +170,8 @@ class RunShell:
             blobs.extend(small)
         if durable or chunks:
             await self._metadata.append(self._run_id, self._epoch, durable, blobs, chunks)
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("committed", extra={"run": self._run_id, "events": len(durable), "blobs": len(blobs)})
 
     def _apply(self, events: Sequence[Event]) -> FinishRun | None:
         submits: dict[str, list[TaskSpec]] = {}
@@ -166,6 +179,8 @@ class RunShell:
         for event in events:
             commands = self._scheduler.handle(event)
             self._stream.publish(event)
+            if isinstance(event, TaskFailed):
+                self._log_failure(event)
             for command in commands:
                 if isinstance(command, Submit):
                     submits.setdefault(command.executor, []).extend(command.specs)
@@ -177,6 +192,12 @@ class RunShell:
                     self._carry_out(command)
         self._hand_over(submits)
         return finish
+
+    def _log_failure(self, event: TaskFailed) -> None:
+        attempt, failure = event.attempt, event.failure
+        where = f"{attempt.task.step}/{attempt.serial}"
+        about = {"run": self._run_id, "task": where, "attempt": attempt.number, "kind": failure.kind}
+        _log.warning("attempt failed: %s", failure.message, extra=about)
 
     def _hand_over(self, submits: dict[str, list[TaskSpec]]) -> None:
         for name, specs in submits.items():
