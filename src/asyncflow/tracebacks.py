@@ -17,7 +17,7 @@ _IMPORTING = "<frozen importlib"
 def message_of(error: BaseException) -> str:
     """One line: ``ValueError: no such carrier``; of asyncflow's own errors the sentence alone."""
     try:
-        said = str(error).strip()
+        said = _storable(str(error).strip())
     except Exception:
         said = "(its text can't be shown: str() of it raises)"
     if isinstance(error, AsyncflowError) and said:
@@ -52,8 +52,12 @@ def _summary(error: BaseException) -> TracebackException:
 
 
 def _text(summary: TracebackException) -> str:
-    # A text that isn't Unicode (surrogates of undecodable bytes) couldn't be stored.
-    return "".join(summary.format()).encode("utf-8", "backslashreplace").decode()
+    return _storable("".join(summary.format()))
+
+
+def _storable(text: str) -> str:
+    """Surrogates, which stand for bytes that couldn't be decoded, are no Unicode."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _strip(summary: TracebackException, seen: set[int]) -> None:

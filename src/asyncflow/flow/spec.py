@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from asyncflow.errors import AsyncflowError
 from asyncflow.flow.backing import Backing, making, no_command_line
@@ -90,10 +90,10 @@ class FlowSpec:
         elif not inherited:
             raise AttributeError(f"Flow {type(self).__name__} has no attribute {name!r}", name=name, obj=self)
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+    def __getstate__(self) -> NoReturn:
         raise AsyncflowError(
-            f"A flow object can't be pickled: this one is {type(self).__name__}. Keep or hand over the artifacts that "
-            "are needed, not self or an input; functions for other processes are best written outside of the class."
+            f"A flow object can't be pickled, and this is one of {type(self).__name__}: keep or hand over the artifacts "
+            "that are needed instead"
         )
 
     # -- the step's place ----------------------------------------------------------------------------

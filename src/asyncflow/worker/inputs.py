@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
+from asyncflow.errors import AsyncflowError
 from asyncflow.events import Frame
 from asyncflow.flow import make_view
 from asyncflow.graph import NodeKind
@@ -78,6 +79,9 @@ class Inputs:
 
     def __repr__(self) -> str:
         return f"<{len(self)} inputs of {self._spec.attempt.task.step}>"
+
+    def __getstate__(self) -> NoReturn:
+        raise AsyncflowError("The inputs of a join can't be pickled: keep the artifacts that are needed, as in inputs[0].x")
 
     def _steps(self) -> dict[str, int]:
         if self._by_step is None:
