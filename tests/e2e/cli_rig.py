@@ -13,7 +13,10 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 PATIENCE = 60
 """Seconds after which something that hangs is given up; nothing takes a tenth of it."""
@@ -37,6 +40,7 @@ class Asyncflow:
         self.environment = inherited | {"ASYNCFLOW_USER": "ann", "TERM": "xterm-256color"}
         self.environment.pop("NO_COLOR", None)
         self.environment.pop("PYTHONUNBUFFERED", None)
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def command(self, *words: object) -> list[str]:
         return [sys.executable, "-m", "asyncflow", *map(str, words)]
@@ -74,6 +78,41 @@ class Asyncflow:
 
     def last_state(self) -> str:
         return self("list", "--limit", "1").stdout.splitlines()[1].split()[1]
+
+
+@dataclass(frozen=True)
+class Said:
+    stdout: str
+    stderr: str
+
+
+class Inside:
+    """The commands that only look, in the test's own process: most of a process's time goes into its start."""
+
+    def __init__(self, asyncflow: Asyncflow, capture: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> None:
+        self._capture = capture
+        self._patch = patch
+        patch.chdir(asyncflow.folder)
+        for name in [*os.environ]:
+            if name.startswith("ASYNCFLOW_"):
+                patch.delenv(name)
+        patch.setenv("COLUMNS", "100")
+
+    def __call__(self, *words: object, code: int = 0, **variables: str) -> Said:
+        from asyncflow.cli import main
+
+        for name, value in variables.items():
+            self._patch.setenv(name, value)
+        self._capture.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        for name in variables:
+            self._patch.delenv(name)
+        said = Said(*self._capture.readouterr())
+        assert ended.value.code == code, said
+        assert "Traceback" not in said.stderr
+        assert "bug in asyncflow" not in said.stderr
+        return said
 
 
 class Terminal:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_rig import PATIENCE, TROUBLE, Asyncflow, until
+from cli_rig import PATIENCE, TROUBLE, Asyncflow, Inside, until
 
 FLOW = """
 import sys
@@ -64,6 +64,11 @@ def asyncflow(tmp_path_factory: pytest.TempPathFactory) -> Asyncflow:
     return made
 
 
+@pytest.fixture
+def look(asyncflow: Asyncflow, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Inside:
+    return Inside(asyncflow, capfd, monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def run(asyncflow: Asyncflow) -> str:
     return asyncflow("list", "DataFlow").stdout.splitlines()[1].split()[0]
@@ -72,8 +77,8 @@ def run(asyncflow: Asyncflow) -> str:
 # -- list ----------------------------------------------------------------------------------------------
 
 
-def test_runs_are_listed_newest_first(asyncflow: Asyncflow) -> None:
-    head, newest, oldest = asyncflow("list").stdout.splitlines()
+def test_runs_are_listed_newest_first(look: Inside) -> None:
+    head, newest, oldest = look("list").stdout.splitlines()
 
     assert head.split() == ["RUN", "STATE", "STARTED", "TOOK", "USER", "TAGS"]
     assert re.match(r"OneBadItemFlow/\d+ +failed ", newest)
@@ -81,57 +86,57 @@ def test_runs_are_listed_newest_first(asyncflow: Asyncflow) -> None:
     assert oldest.split()[-2:] == ["ann", "first"]
 
 
-def test_a_list_can_be_narrowed(asyncflow: Asyncflow) -> None:
-    assert len(asyncflow("list", "DataFlow").stdout.splitlines()) == 2
-    assert len(asyncflow("list", "runs", "DataFlow").stdout.splitlines()) == 2
-    assert len(asyncflow("list", "--tag", "first").stdout.splitlines()) == 2
-    assert len(asyncflow("list", "--tag", "user:ann").stdout.splitlines()) == 3
-    assert "no runs of NoFlow" in asyncflow("list", "NoFlow").stderr
-    limited = asyncflow("list", "--limit", "1")
+def test_a_list_can_be_narrowed(look: Inside) -> None:
+    assert len(look("list", "DataFlow").stdout.splitlines()) == 2
+    assert len(look("list", "runs", "DataFlow").stdout.splitlines()) == 2
+    assert len(look("list", "--tag", "first").stdout.splitlines()) == 2
+    assert len(look("list", "--tag", "user:ann").stdout.splitlines()) == 3
+    assert "no runs of NoFlow" in look("list", "NoFlow").stderr
+    limited = look("list", "--limit", "1")
     assert len(limited.stdout.splitlines()) == 2
     assert "--limit 0" in limited.stderr
 
 
-def test_a_list_as_json(asyncflow: Asyncflow, run: str) -> None:
-    newest, oldest = (json.loads(line) for line in asyncflow("list", "--json").stdout.splitlines())
+def test_a_list_as_json(look: Inside, run: str) -> None:
+    newest, oldest = (json.loads(line) for line in look("list", "--json").stdout.splitlines())
 
     assert (oldest["run"], oldest["state"], oldest["tags"]) == (run, "succeeded", ["first"])
     assert newest["first_failed_task"].startswith("work/")
     assert newest["first_failure"] == "ValueError: item 2 is bad"
-    assert asyncflow("--json", "list").stdout == asyncflow("list", "--json").stdout
+    assert look("--json", "list").stdout == look("list", "--json").stdout
 
 
-def test_a_store_that_is_not_there_is_said(asyncflow: Asyncflow, tmp_path: Path) -> None:
-    assert "no store" in asyncflow("list", "--store", tmp_path / "none", code=1).stderr
-    assert "no run has been started" in asyncflow("--store", tmp_path, "list", code=1).stderr
-    assert "no run has been started" in asyncflow("list", ASYNCFLOW_STORE=str(tmp_path), code=1).stderr
+def test_a_store_that_is_not_there_is_said(look: Inside, tmp_path: Path) -> None:
+    assert "no store" in look("list", "--store", tmp_path / "none", code=1).stderr
+    assert "no run has been started" in look("--store", tmp_path, "list", code=1).stderr
+    assert "no run has been started" in look("list", ASYNCFLOW_STORE=str(tmp_path), code=1).stderr
 
 
 # -- logs ----------------------------------------------------------------------------------------------
 
 
-def test_logs_of_a_task(asyncflow: Asyncflow, run: str) -> None:
+def test_logs_of_a_task(look: Inside, run: str) -> None:
     task = f"{run}/start/1"
 
-    assert sorted(asyncflow("logs", task).stdout.splitlines()) == ["to stderr", "to stdout"]
-    assert asyncflow("logs", task, "--stderr").stdout == "to stderr\n"
-    assert asyncflow("logs", task, "--stdout").stdout == "to stdout\n"
+    assert sorted(look("logs", task).stdout.splitlines()) == ["to stderr", "to stdout"]
+    assert look("logs", task, "--stderr").stdout == "to stderr\n"
+    assert look("logs", task, "--stdout").stdout == "to stdout\n"
     assert re.fullmatch(
         r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} to stdout\n",
-        asyncflow("logs", task, "--stdout", "--timestamps").stdout,
+        look("logs", task, "--stdout", "--timestamps").stdout,
     )
 
 
-def test_logs_of_a_step_and_of_a_run_name_the_tasks(asyncflow: Asyncflow, run: str) -> None:
-    of_step = asyncflow("logs", f"{run}/square").stdout.splitlines()
-    of_run = asyncflow("logs", run, "--stdout").stdout.splitlines()
+def test_logs_of_a_step_and_of_a_run_name_the_tasks(look: Inside, run: str) -> None:
+    of_step = look("logs", f"{run}/square").stdout.splitlines()
+    of_run = look("logs", run, "--stdout").stdout.splitlines()
 
     assert of_step == ["[square/2] squared 1", "[square/3] squared 2", "[square/4] squared 3"]
     assert of_run == ["[start/1] to stdout", *of_step]
 
 
-def test_the_flows_name_may_be_left_out(asyncflow: Asyncflow, run: str) -> None:
-    assert asyncflow("logs", run.partition("/")[2]).stdout == asyncflow("logs", run).stdout
+def test_the_flows_name_may_be_left_out(look: Inside, run: str) -> None:
+    assert look("logs", run.partition("/")[2]).stdout == look("logs", run).stdout
 
 
 @pytest.mark.parametrize(
@@ -145,8 +150,8 @@ def test_the_flows_name_may_be_left_out(asyncflow: Asyncflow, run: str) -> None:
         ("RUN/start/one", 2, "a task's id is a number"),
     ],
 )
-def test_a_wrong_pathspec_is_said(asyncflow: Asyncflow, run: str, pathspec: str, code: int, said: str) -> None:
-    assert said in asyncflow("logs", pathspec.replace("RUN", run), code=code).stderr
+def test_a_wrong_pathspec_is_said(look: Inside, run: str, pathspec: str, code: int, said: str) -> None:
+    assert said in look("logs", pathspec.replace("RUN", run), code=code).stderr
 
 
 def test_following_ends_with_the_run(asyncflow: Asyncflow, tmp_path: Path) -> None:
@@ -190,8 +195,8 @@ class SlowFlow(FlowSpec):
 # -- dump ----------------------------------------------------------------------------------------------
 
 
-def test_artifacts_are_shown_by_name(asyncflow: Asyncflow, run: str) -> None:
-    lines = asyncflow("dump", f"{run}/start/1").stdout.splitlines()
+def test_artifacts_are_shown_by_name(look: Inside, run: str) -> None:
+    lines = look("dump", f"{run}/start/1").stdout.splitlines()
 
     assert lines[0] == f"{run}/start/1 (succeeded)"
     assert "  items = [1, 2, 3]" in lines
@@ -201,36 +206,36 @@ def test_artifacts_are_shown_by_name(asyncflow: Asyncflow, run: str) -> None:
     assert not [line for line in lines if "hidden" in line or "[]" in line]
 
 
-def test_what_is_dumped_can_be_chosen(asyncflow: Asyncflow, run: str) -> None:
-    some = asyncflow("dump", f"{run}/start/1", "--include", "items,_hidden").stdout.splitlines()
+def test_what_is_dumped_can_be_chosen(look: Inside, run: str) -> None:
+    some = look("dump", f"{run}/start/1", "--include", "items,_hidden").stdout.splitlines()
     assert some[1:] == ["  _hidden = 1", "  items = [1, 2, 3]"]
-    assert "x" * 100 in asyncflow("dump", f"{run}/start/1", "--max-value-size", "100000").stdout
-    assert "_hidden = 1" in asyncflow("dump", f"{run}/start/1", "--private").stdout
-    assert "x" * 100 in asyncflow("dump", f"{run}/start/1/big").stdout
-    assert "no artifact nothing" in asyncflow("dump", run, "--include", "nothing", code=1).stderr
-    assert "no artifact" in asyncflow("dump", f"{run}/start/1/nothing", code=1).stderr
+    assert "x" * 100 in look("dump", f"{run}/start/1", "--max-value-size", "100000").stdout
+    assert "_hidden = 1" in look("dump", f"{run}/start/1", "--private").stdout
+    assert "x" * 100 in look("dump", f"{run}/start/1/big").stdout
+    assert "no artifact nothing" in look("dump", run, "--include", "nothing", code=1).stderr
+    assert "no artifact" in look("dump", f"{run}/start/1/nothing", code=1).stderr
 
 
-def test_a_step_and_a_run_are_dumped_task_by_task(asyncflow: Asyncflow, run: str) -> None:
-    squares = asyncflow("dump", f"{run}/square", "--include", "result").stdout
+def test_a_step_and_a_run_are_dumped_task_by_task(look: Inside, run: str) -> None:
+    squares = look("dump", f"{run}/square", "--include", "result").stdout
     assert re.findall(r"result = (\d)", squares) == ["1", "4", "9"]
-    assert "total = 14" in asyncflow("dump", run).stdout
+    assert "total = 14" in look("dump", run).stdout
 
 
-def test_artifacts_go_to_a_file(asyncflow: Asyncflow, run: str, tmp_path: Path) -> None:
-    said = asyncflow("dump", f"{run}/square", "--include", "result,big", "--file", tmp_path / "values").stderr
+def test_artifacts_go_to_a_file(look: Inside, run: str, tmp_path: Path) -> None:
+    said = look("dump", f"{run}/square", "--include", "result,big", "--file", tmp_path / "values").stderr
 
     values = pickle.loads((tmp_path / "values").read_bytes())
     assert said.startswith("6 artifacts of 3 tasks written")
     assert [each["result"] for each in values.values()] == [1, 4, 9]
     assert set(values) == {f"{run}/square/{serial}" for serial in (2, 3, 4)}
-    assert "can't be written" in asyncflow("dump", run, "--file", "/nowhere/x", code=2).stderr
+    assert "can't be written" in look("dump", run, "--file", "/nowhere/x", code=2).stderr
 
 
-def test_the_artifacts_of_a_failed_task_are_there(asyncflow: Asyncflow) -> None:
-    failed = json.loads(asyncflow("list", "OneBadItemFlow", "--json").stdout)
+def test_the_artifacts_of_a_failed_task_are_there(look: Inside) -> None:
+    failed = json.loads(look("list", "OneBadItemFlow", "--json").stdout)
 
-    shown = asyncflow("dump", f"{failed['run']}/{failed['first_failed_task']}").stdout
+    shown = look("dump", f"{failed['run']}/{failed['first_failed_task']}").stdout
     assert "(failed)" in shown
     assert "item = 2" in shown
 
@@ -238,21 +243,21 @@ def test_the_artifacts_of_a_failed_task_are_there(asyncflow: Asyncflow) -> None:
 # -- tag -----------------------------------------------------------------------------------------------
 
 
-def test_tags_come_and_go(asyncflow: Asyncflow) -> None:
-    run = asyncflow("list", "OneBadItemFlow").stdout.splitlines()[1].split()[0]
+def test_tags_come_and_go(look: Inside) -> None:
+    run = look("list", "OneBadItemFlow").stdout.splitlines()[1].split()[0]
 
     def tags() -> list[str]:
-        return asyncflow("tag", "list", run, "--hide-system-tags").stdout.splitlines()
+        return look("tag", "list", run, "--hide-system-tags").stdout.splitlines()
 
-    asyncflow("tag", "add", run, "good", "naïve ☃")
+    look("tag", "add", run, "good", "naïve ☃")
     assert tags() == ["good", "naïve ☃"]
-    asyncflow("tag", "replace", run, "good", "better")
+    look("tag", "replace", run, "good", "better")
     assert tags() == ["better", "naïve ☃"]
-    asyncflow("tag", "replace", "--run-id", run, "--remove", "better", "--add", "best", "--add", "x")
+    look("tag", "replace", "--run-id", run, "--remove", "better", "--add", "best", "--add", "x")
     assert tags() == ["best", "naïve ☃", "x"]
-    asyncflow("tag", "remove", run.partition("/")[2], "best", "naïve ☃", "x")
+    look("tag", "remove", run.partition("/")[2], "best", "naïve ☃", "x")
     assert tags() == []
-    assert "user:ann" in asyncflow("tag", "list", run).stdout.splitlines()
+    assert "user:ann" in look("tag", "list", run).stdout.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -268,8 +273,8 @@ def test_tags_come_and_go(asyncflow: Asyncflow) -> None:
         (["ad", "RUN", "x"], 2, "No such command 'ad'"),
     ],
 )
-def test_wrong_tags_are_said(asyncflow: Asyncflow, run: str, words: list[str], code: int, said: str) -> None:
-    assert said in asyncflow("tag", *(run if word == "RUN" else word for word in words), code=code).stderr
+def test_wrong_tags_are_said(look: Inside, run: str, words: list[str], code: int, said: str) -> None:
+    assert said in look("tag", *(run if word == "RUN" else word for word in words), code=code).stderr
 
 
 # -- the others ----------------------------------------------------------------------------------------
@@ -292,18 +297,18 @@ def test_a_sound_store_and_a_damaged_one(tmp_path: Path) -> None:
     assert "problem" in said.splitlines()[-1]
 
 
-def test_a_flow_can_be_looked_at_without_running(asyncflow: Asyncflow) -> None:
-    shown = asyncflow("show", "data_flow.py").stdout
+def test_a_flow_can_be_looked_at_without_running(look: Inside) -> None:
+    shown = look("show", "data_flow.py").stdout
     assert "Makes some data." in shown
     assert "Begins." in shown
-    assert asyncflow("output-dot", "data_flow.py").stdout.startswith("digraph")
-    assert "sound" in asyncflow("check", "data_flow.py").stdout
-    assert "Name the file" in asyncflow("check", code=2).stderr
+    assert look("output-dot", "data_flow.py").stdout.startswith("digraph")
+    assert "sound" in look("check", "data_flow.py").stdout
+    assert "Name the file" in look("check", code=2).stderr
 
 
-def test_the_version_is_told(asyncflow: Asyncflow) -> None:
-    assert asyncflow("version").stdout.startswith("asyncflow ")
-    assert asyncflow("--version").stdout == asyncflow("version").stdout
+def test_the_version_is_told(look: Inside) -> None:
+    assert look("version").stdout.startswith("asyncflow ")
+    assert look("--version").stdout == look("version").stdout
 
 
 @pytest.mark.parametrize(
@@ -318,18 +323,18 @@ def test_the_version_is_told(asyncflow: Asyncflow) -> None:
         (["list", "A", "B"], "Unexpected 'B'"),
     ],
 )
-def test_a_wrong_command_is_a_sentence(asyncflow: Asyncflow, words: list[str], said: str) -> None:
-    done = asyncflow(*words, code=2)
+def test_a_wrong_command_is_a_sentence(look: Inside, words: list[str], said: str) -> None:
+    done = look(*words, code=2)
 
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_help_is_for_the_asking(asyncflow: Asyncflow) -> None:
+def test_help_is_for_the_asking(look: Inside) -> None:
     for words in ([], ["--help"], ["-h"]):
-        shown = asyncflow(*words).stdout
+        shown = look(*words).stdout
         assert all(command in shown for command in ("run", "check", "list", "logs", "dump", "tag", "verify", "version"))
-    assert "--follow" in asyncflow("logs", "--help").stdout
+    assert "--follow" in look("logs", "--help").stdout
 
 
 def test_the_installed_command_is_the_same(asyncflow: Asyncflow) -> None:
