@@ -83,16 +83,23 @@ SAMPLES = {
         a: self.a  # AF11
         end:
     """,
+    "AF11 a switch onto nothing but itself": """
+        start: self.a, self.b
+        a: {1: self.a, 2: self.a}, condition="state"  # AF11
+        b: self.join
+        join!: self.end
+        end:
+    """,
+    "AF11 an end that can't be reached because of it": """
+        start: self.a
+        a: {1: self.a, 2: self.a}, condition="state"  # AF11
+        end:
+    """,
     "AF12 orphan": """
         start: self.end
         lone AF12: self.after
         after: self.end
         end:
-    """,
-    "AF12 the end": """
-        start: self.a
-        a: {1: self.a, 2: self.a}, condition="state"
-        end AF12:
     """,
     "AF13 a foreach that isn't joined": """
         start: self.a, foreach="items"

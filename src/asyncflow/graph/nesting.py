@@ -144,7 +144,7 @@ class _Walk:
             self.inside[name] = self._end(name, arrivals)
         else:
             self.inside[name] = self._meet(name, arrivals)
-        if node.kind is NodeKind.INVALID or (node.kind is NodeKind.END and name not in self._ends):
+        if node.kind is NodeKind.INVALID or not (self._ways.out[name] or name in self._ends):
             self._forget([self.inside[name] or ()])
 
     def leaving(self, name: str, branch: int) -> Stack | None:

@@ -94,6 +94,12 @@ def check_cycles(inspection: Inspection) -> Iterator[Problem]:
             "self.next({'again': self.a, 'done': self.b}, condition='name')."
         )
         yield inspection.at_next("AF11", inspection.graph[cycle[-2]], message, remedy)
+    for node in inspection.graph:
+        if node.is_recursive and set(node.out) == {node.name} and node.name not in inspection.starts:
+            remedy = "Let one of its cases lead on."
+            yield inspection.at_next(
+                "AF11", node, "Every case of its switch is the step itself, so it never ends.", remedy
+            )
 
 
 def check_reached(inspection: Inspection) -> Iterator[Problem]:
@@ -132,7 +138,7 @@ def _meant(inspection: Inspection, node: Node) -> list[str]:
         return [name for name in inspection.graph.nodes if name in words] or list(inspection.graph.nodes)
     unknown = any(inspection.right_name(target) not in inspection.graph for target in node.out)
     lost = any(step == node.name for step, _ in inspection.nesting.ways.lost)
-    if not node.out or (lost and (unknown or node.kind is not NodeKind.SWITCH)):
+    if not inspection.nesting.ways.out[node.name] or (lost and (unknown or node.kind is not NodeKind.SWITCH)):
         return _following(inspection, node)
     return []
 
