@@ -205,6 +205,17 @@ def test_a_store_under_a_file_is_refused_with_its_path(tmp_path, inside):
         LocalStore.open(tmp_path / "file" / inside)
 
 
+async def test_a_database_under_a_file_is_refused_with_its_path(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = LocalStore(tmp_path / "file/store")
+    with pytest.raises(StoreError, match=rf"The store {tmp_path}/file/store can't be written"):
+        await store.metadata.create_run(record())
+    with pytest.raises(StoreError, match=rf"The store {tmp_path}/file/store can't be written"):
+        store.blobs.write(to_blob(5, "v"))
+    assert store.reader.runs() == []
+    store.close()
+
+
 def test_a_store_that_is_not_there_is_not_made_for_reading(root):
     with pytest.raises(StoreError, match=r"There is no store at .*Run a flow there first"):
         LocalStore.open(root, create=False)
@@ -251,6 +262,8 @@ async def test_a_full_disk_loses_nothing_that_was_reported_and_the_store_goes_on
         assert len(reported) > 5
         with pytest.raises(StoreError, match=r"disk of the store .* is full.*Free some space"):
             store.blobs.write(to_blob(os.urandom(500_000), "v"))
+        with pytest.raises(StoreError, match=r"disk of the store .* is full.*Free some space"):
+            await store.blob_store.put([to_blob(os.urandom(5_000_000), "v")])
         assert list((disk / ".asyncflow/tmp").iterdir()) == []
         remount(disk, "size=8m")
         await store.metadata.append("1", 1, [succeeded(next(content))])

@@ -365,6 +365,7 @@ def test_many_tiny_items_are_packed():
 def test_items_that_pickle_cannot_do_travel_by_value():
     body = content(pack_items([lambda: 1, lambda: 2], "items"))
     assert read_item(body, 1)() == 2
+    assert pack_items([lambda: 1, "x" * 2_000_000], "items") is not None
 
 
 def test_an_item_that_cannot_travel_is_named():

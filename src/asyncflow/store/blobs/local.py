@@ -242,13 +242,12 @@ class LocalBlobStore:
 
         stopping = asyncio.Event()
         writing = asyncio.ensure_future(self._write(blob, stopping))
+        writing.add_done_callback(_looked_at)
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             stopping.set()
             await asyncio.wait((writing,))
-            if not writing.cancelled():
-                writing.exception()  # looked at: the caller hears of the cancellation instead
             raise
 
     async def _write(self, blob: Blob, stopping: asyncio.Event) -> None:
@@ -287,6 +286,12 @@ class LocalBlobStore:
         import asyncio
 
         return await asyncio.to_thread(self._core.missing, keys)
+
+
+def _looked_at(writing: asyncio.Future[None]) -> None:
+    """A caller that was cancelled hears of that, not of an error that came meanwhile."""
+    if not writing.cancelled():
+        writing.exception()
 
 
 def _pieces(blob: Blob) -> Iterator[memoryview]:
@@ -335,12 +340,10 @@ def _read_whole(file: int, size: int) -> bytes | memoryview:
     if size <= READ_ONLY:
         return os.pread(file, size, 0)
     buffer = memoryview(bytearray(size))
-    position = 0
-    while position < size:
-        done = os.preadv(file, [buffer[position:]], position) if hasattr(os, "preadv") else 0
-        if done == 0:
-            break
-        position += done
+    with open(file, "rb", buffering=0, closefd=False) as reader:
+        position = 0
+        while done := reader.readinto(buffer[position:]):
+            position += done
     return buffer
 
 
@@ -358,11 +361,8 @@ def _size(path: str) -> int | None:
 
 
 def _sync_directory(path: str) -> None:
-    """Make renames and new files in it durable; where directories can't be opened, the system does it."""
-    try:
-        directory = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except PermissionError:
-        return
+    """Make renames and new files in it durable."""
+    directory = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:

@@ -21,6 +21,7 @@ from asyncflow.store.metadata.connection import Database, NotYet, open_for_readi
 from asyncflow.store.metadata.projection import changed_tags, check_epoch, is_journaled, row_of
 
 if TYPE_CHECKING:
+    import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
 _T = TypeVar("_T")
@@ -200,12 +201,11 @@ class SqliteMetadataStore:
 
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="asyncflow-store")
         writing = asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        writing.add_done_callback(_looked_at)
         try:
             return await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait((writing,))
-            if not writing.cancelled():
-                writing.exception()  # looked at: the caller hears of the cancellation instead
             raise
 
     def close(self) -> None:
@@ -220,6 +220,12 @@ class SqliteMetadataStore:
         import asyncio
 
         await asyncio.to_thread(self.close)
+
+
+def _looked_at(writing: asyncio.Future[Any]) -> None:
+    """A caller that was cancelled hears of that, not of an error that came meanwhile."""
+    if not writing.cancelled():
+        writing.exception()
 
 
 class _Writer:
