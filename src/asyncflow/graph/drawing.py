@@ -72,7 +72,7 @@ def _is_expression(key: object) -> bool:
 
 _FONT = "Helvetica,Arial,sans-serif"
 _HEAD = f"""\
-    graph [fontname="{_FONT}", fontsize=11, fontcolor="#5b6776", labeljust=l, nodesep=0.35, ranksep=0.45, pad=0.3]
+    graph [fontname="{_FONT}", fontsize=11, fontcolor="#5b6776", labeljust=r, nodesep=0.35, ranksep=0.45, pad=0.3]
     node [fontname="{_FONT}", fontsize=12, fontcolor="#1f2933", shape=box, style="rounded,filled", margin="0.2,0.1"]
     edge [fontname="{_FONT}", fontsize=10, fontcolor="#5b6776", color="#7b8794", arrowsize=0.7, penwidth=1.2]
 """
@@ -111,7 +111,7 @@ def _boxes(graph: FlowGraph, nodes: Sequence[Node], *, depth: int, indent: str) 
             yield from _boxes(graph, members, depth=depth + 1, indent=indent)
             continue
         yield f"{indent}subgraph {_quoted(f'cluster_{split}')} {{"
-        yield f'{indent}    graph [label={_quoted(label)}, style="rounded,dashed", color="#9aa5b1", margin=14]'
+        yield f'{indent}    graph [label={_quoted(f" {label} ")}, style="rounded,dashed", color="#9aa5b1", margin=14]'
         yield from _boxes(graph, members, depth=depth + 1, indent=indent + "    ")
         yield f"{indent}}}"
 
