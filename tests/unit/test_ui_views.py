@@ -287,6 +287,20 @@ def test_writing_to_a_closed_pipe_is_noted_and_not_raised() -> None:
         stream.write("and the stream can be flushed\n")
 
 
+def test_a_full_disk_is_an_error_unless_the_output_is_not_worth_it() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as stream, pytest.raises(OSError, match="No space left"):
+        Output(stream).write("x")
+    with open("/dev/full", "w", encoding="utf-8") as stream:
+        output = Output(stream, forgiving=True)
+        output.write("x")
+
+        assert output.error is not None
+
+
+def test_a_stream_that_was_never_there_takes_everything() -> None:
+    Output(None).write("x")
+
+
 def test_a_pipe_that_does_not_block_still_gets_everything() -> None:
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)

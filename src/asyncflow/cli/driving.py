@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from asyncflow._version import __version__
@@ -11,7 +10,7 @@ from asyncflow.cli.reports import FAILED, debugging, report_bug, task_failure
 from asyncflow.cli.signals import Stopper
 from asyncflow.errors import RunFailed
 from asyncflow.events import RunState
-from asyncflow.ui.output import Output, is_terminal, say
+from asyncflow.ui.output import say
 from asyncflow.ui.show import show
 from asyncflow.ui.text import count, counted, duration, plain
 
@@ -19,18 +18,18 @@ if TYPE_CHECKING:
     from asyncflow.cli.options import RunOptions
     from asyncflow.cli.running import Request
     from asyncflow.engine.runner import Engine, RunHandle
+    from asyncflow.ui.output import Output
     from asyncflow.ui.view import View
 
 
-async def drive(engine: Engine, request: Request, checks: str) -> int:
+async def drive(engine: Engine, request: Request, checks: str, output: Output) -> int:
     """Run ``request`` to its end; returns the exit code."""
     options = request.options
-    stopper = Stopper(_end_at_once)
+    stopper = Stopper(lambda: _end_at_once(output))
     with stopper.listening():
         async with engine.start(**request.values) as handle:
             if options.run_id_file is not None:
                 _write_whole(options.run_id_file, handle.run_id)
-            output = Output(sys.stdout)
             view = _view(engine, handle, options, output)
             if not options.quiet and not options.json:
                 say(_banner(engine, handle, checks))
@@ -53,6 +52,9 @@ async def _failure(handle: RunHandle, view: View) -> RunFailed | None:
         await handle.result()
     except RunFailed as error:
         return error
+    except Exception:
+        say(f"Run {handle.pathspec} couldn't go on.")
+        raise
     return None
 
 
@@ -122,10 +124,10 @@ def _write_whole(path: str, text: str) -> None:
     os.replace(new, path)  # noqa: PTH105
 
 
-def _end_at_once() -> None:
+def _end_at_once(output: Output) -> None:
     """Asked three times: the executor's own watch kills what is left of the workers."""
-    if is_terminal(sys.stdout):
-        os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the cursor, which the display had hidden
+    if output.is_terminal:
+        output.write("\x1b[?25h\n")  # the cursor, which the display had hidden
     say("Ended at once.")
     if debugging():
         import faulthandler

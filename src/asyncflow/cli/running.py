@@ -14,7 +14,7 @@ from asyncflow.cli.options import BY_NAME, RUN_OPTIONS, Takes, run_options
 from asyncflow.cli.precheck import Precheck
 from asyncflow.cli.scan import HELP, find_word, scan
 from asyncflow.errors import FlowDefinitionError, UsageError
-from asyncflow.settings import find_store, option
+from asyncflow.settings import find_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def _flow_argument(invocation: Invocation) -> tuple[str | None, list[str]]:
 
 def _precheck(invocation: Invocation, argument: str | None, words: Sequence[str]) -> Precheck | None:
     """Started before the flow is imported, so that the two overlap."""
-    off = option("no-pylint") is not None or "no-pylint" in invocation.before or "--no-pylint" in words
+    off = "--no-pylint" in words or run_options(invocation.before).no_pylint
     flow_class = invocation.program.flow_class
     file = flowfile.source_file(flow_class) if flow_class else os.path.abspath(flowfile.split_flow(argument or "")[0])  # noqa: PTH100
     if off or file is None or not os.path.isfile(file):  # noqa: PTH113 - pathlib is an import
@@ -125,6 +125,7 @@ def _help(invocation: Invocation, flow_class: type[FlowSpec] | None, parameters:
 def _start(request: Request, precheck: Precheck | None) -> int:
     from asyncflow.cli.driving import drive
     from asyncflow.engine.runner import Engine
+    from asyncflow.ui.output import Output
 
     options = request.options
     _check_executor(options.executor)
@@ -147,10 +148,13 @@ def _start(request: Request, precheck: Precheck | None) -> int:
         raise
     if _say_problems(precheck):
         return 1
-    try:
-        return asyncio.run(drive(engine, request, _checks(precheck)))
-    except asyncio.CancelledError:  # a signal before the run had begun
-        raise KeyboardInterrupt from None
+    output = Output(sys.stdout, forgiving=True)
+    # What the flow's own code prints in this process mustn't stand between the lines of JSON.
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        try:
+            return asyncio.run(drive(engine, request, _checks(precheck), output))
+        except asyncio.CancelledError:  # a signal before the run had begun
+            raise KeyboardInterrupt from None
 
 
 def _say_problems(precheck: Precheck | None) -> bool:

@@ -13,20 +13,23 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """Writes text to a stream. Once the reader is gone (``| head``) or the disk is full, it writes no more.
+    """Writes text to a stream. Once the reader is gone (``| head``), it writes no more and that is no error.
 
-    ``write`` blocks while the reader is slow, so the event loop calls it in a thread.
+    ``write`` blocks while the reader is slow, so the event loop calls it in a thread. It raises ``OSError`` when the
+    disk is full; with ``forgiving`` that is only noted in ``error``.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None, *, forgiving: bool = False) -> None:
+        """``stream`` is None where there is none at all: ``>&-`` in a shell."""
+        self._forgiving = forgiving
         self._stream = stream
-        self._file = _file_of(stream)
-        self.error: OSError | None = None
+        self._file = None if stream is None else _file_of(stream)
+        self.error: OSError | None = BrokenPipeError() if stream is None else None
         """Why nothing is written any more."""
 
     @property
     def encoding(self) -> str:
-        return self._stream.encoding or "utf-8"
+        return (self._stream.encoding if self._stream is not None else None) or "utf-8"
 
     @property
     def is_terminal(self) -> bool:
@@ -39,7 +42,7 @@ class Output:
         self.write_bytes(text.encode(self.encoding, "replace"))
 
     def write_bytes(self, content: bytes) -> None:
-        if self.error is not None:
+        if self.error is not None or self._stream is None:
             return
         try:
             self._stream.flush()
@@ -49,12 +52,15 @@ class Output:
             else:
                 _write_all(self._file, content)
         except OSError as error:
-            self.give_up(error)
+            self._give_up(error)
+            if not self._forgiving and not isinstance(error, BrokenPipeError):
+                raise
 
-    def give_up(self, error: OSError) -> None:
+    def _give_up(self, error: OSError) -> None:
         """The stream can't be written; the interpreter's own flush at exit mustn't fail on it either."""
         self.error = error
-        silence(self._stream)
+        if self._stream is not None:
+            silence(self._stream)
 
 
 def _file_of(stream: TextIO) -> int | None:
