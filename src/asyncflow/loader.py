@@ -81,10 +81,7 @@ def _pickled(flow_class: type[FlowSpec]) -> FlowSource:
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
     setattr(flow_class, _GRAPH, graph_of(flow_class).to_json())
-    try:
-        payload: bytes = cloudpickle.dumps(flow_class, 5)  # pyright: ignore[reportUnknownMemberType]
-    finally:
-        delattr(flow_class, _GRAPH)
+    payload: bytes = cloudpickle.dumps(flow_class, 5)  # pyright: ignore[reportUnknownMemberType]
     return FlowSource(SourceKind.PICKLE, flow_class.__module__, flow_class.__qualname__, _search_path(), payload)
 
 
