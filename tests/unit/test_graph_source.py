@@ -242,9 +242,8 @@ def test_a_file_is_parsed_once(tmp_path, monkeypatch):
 
 
 def test_text_that_isnt_utf8(tmp_path):
-    source = steps("start: self.end\nend:").replace("pass", r'"\ud800"')
-    graph = graph_of(source, tmp_path)
-    assert graph["end"].doc == "?"
+    graph = graph_of(steps(r"start: self.a, foreach='\ud800'" + "\na: self.j\nj!: self.end\nend:"), tmp_path)
+    assert graph["start"].foreach_var == "?"
     assert FlowGraph.from_json(graph.to_json()) == graph
 
 
