@@ -1,5 +1,6 @@
 """What the documentation says can be followed: links lead somewhere, numbers come from a measurement, commands run in CI."""
 
+import importlib
 import importlib.util
 import json
 import re
@@ -37,6 +38,32 @@ def test_readme_has_the_two_commands_that_ci_runs() -> None:
 
     assert [name for name, _ in commands] == ["flights", "tests"]
     assert all(command.startswith("scripts/setup") for _, command in commands)
+
+
+def test_the_journey_names_what_exists() -> None:
+    names = set(re.findall(r"`([a-z]+(?:\.\w+)+)`", (ROOT / "docs/journey.md").read_text()))
+    names = {name for name in names if name.split(".")[0] not in {"self", "root"}}  # those of the example
+    missing = [name for name in names if not exists(name)]
+
+    assert len(names) > 20
+    assert not missing
+
+
+def exists(name: str) -> bool:
+    """Whether `asyncflow.NAME` is a module or something in one."""
+    parts = ["asyncflow", *name.split(".")]
+    for length in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        try:
+            for part in parts[length:]:
+                found = getattr(found, part)
+        except AttributeError:
+            return False
+        return True
+    return False
 
 
 def test_adr_index_lists_every_decision() -> None:
