@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from asyncflow.executors.local import LocalExecutor
     from asyncflow.flow import FlowSpec, step
     from asyncflow.parameters import IncludeFile, JSONType, Parameter
+    from asyncflow.worker.inputs import Inputs
 
 __all__ = [
     "Asyncflow",
@@ -46,6 +47,7 @@ __all__ = [
     "FlowSpec",
     "IncludeFile",
     "InlineExecutor",
+    "Inputs",
     "JSONType",
     "LocalExecutor",
     "Metaflow",
@@ -72,6 +74,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "Engine": ("asyncflow.engine.runner", "Engine"),
     "FlowSpec": ("asyncflow.flow", "FlowSpec"),
     "IncludeFile": ("asyncflow.parameters", "IncludeFile"),
+    "Inputs": ("asyncflow.worker.inputs", "Inputs"),
     "InlineExecutor": ("asyncflow.executors.inline", "InlineExecutor"),
     "JSONType": ("asyncflow.parameters", "JSONType"),
     "LocalExecutor": ("asyncflow.executors.local", "LocalExecutor"),
@@ -81,20 +84,10 @@ _HOMES: dict[str, tuple[str, str]] = {
     "step": ("asyncflow.flow", "step"),
     **{
         name: (_CLIENT, name)
-        for name in [
-            "DataArtifact",
-            "Flow",
-            "Metaflow",
-            "Run",
-            "Step",
-            "Task",
-            "default_metadata",
-            "default_namespace",
-            "get_metadata",
-            "get_namespace",
-            "metadata",
-            "namespace",
-        ]
+        for name in (
+            *("DataArtifact", "Flow", "Metaflow", "Run", "Step", "Task", "default_metadata", "default_namespace"),
+            *("get_metadata", "get_namespace", "metadata", "namespace"),
+        )
     },
 }
 """Where each public name is defined, and what it is called there."""
@@ -103,9 +96,9 @@ _HOMES: dict[str, tuple[str, str]] = {
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        from asyncflow.absent import reason
+        from asyncflow.absent import missing
 
-        raise AttributeError(reason(name))
+        raise missing(name)
     from importlib import import_module
 
     value = getattr(import_module(home[0]), home[1])

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-_DECORATORS = (
-    "batch card catch conda conda_base environment exit_hook kubernetes parallel project pypi pypi_base resources "
-    "retry schedule secrets timeout trigger trigger_on_finish"
+_DECORATORS = frozenset(
+    {
+        *(
+            "batch",
+            "card",
+            "catch",
+            "conda",
+            "conda_base",
+            "environment",
+            "exit_hook",
+            "kubernetes",
+            "parallel",
+            "project",
+        ),
+        *("pypi", "pypi_base", "resources", "retry", "schedule", "secrets", "timeout", "trigger", "trigger_on_finish"),
+    }
 )
-_NOT_YET = frozenset(
-    f"{_DECORATORS} Config ConfigValue config_expr FlowMutator StepMutator UserStepDecorator user_step_decorator "
-    "MutableFlow MutableStep Runner NBRunner parallel_map S3 Deployer NBDeployer".split()
+_OTHERS = frozenset(
+    {
+        *("Config", "ConfigValue", "Deployer", "FlowMutator", "MutableFlow", "MutableStep", "NBDeployer", "NBRunner"),
+        *("Runner", "S3", "StepMutator", "UserStepDecorator", "config_expr", "parallel_map", "user_step_decorator"),
+    }
 )
 
 
-def reason(name: str) -> str:
-    """The message of the error for ``asyncflow.name``."""
-    if name in _NOT_YET:
-        what = f"@{name}" if name in _DECORATORS.split() else name
-        return f"asyncflow has no {what} yet: this version can't run flows that use it."
-    return f"module 'asyncflow' has no attribute {name!r}"
+def missing(name: str) -> Exception:
+    """The error for ``asyncflow.name``.
+
+    Of a name that Metaflow has it is an ImportError: of an AttributeError, ``from asyncflow import name`` would
+    drop the text.
+    """
+    if name in _DECORATORS or name in _OTHERS:
+        what = f"@{name}" if name in _DECORATORS else name
+        return ImportError(f"asyncflow has no {what} yet: this version can't run flows that use it.", name="asyncflow")
+    return AttributeError(f"module 'asyncflow' has no attribute {name!r}", name=name)
