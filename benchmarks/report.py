@@ -29,14 +29,22 @@ def _rows(result: Result) -> tuple[list[str], list[list[str]]]:
     sizes = sorted(
         {int(what) for c in result["contenders"].values() for what in c["median_seconds"] if what != "hello"}
     )
-    heads = ["", "3 steps", *(f"N = {n:,}" for n in sizes), "ms a task", "memory MB", "survives a crash", "isolation"]
+    heads = [
+        "",
+        "3 steps",
+        *(f"N = {n:,}" for n in sizes),
+        "ms a task",
+        "memory, engine / tree",
+        "durable",
+        "isolation",
+    ]
     rows = []
     for name, contender in result["contenders"].items():
         median = contender["median_seconds"]
         cells = [_seconds(median.get(what)) for what in ("hello", *(str(n) for n in sizes))]
         ms, width = _marginal(contender["ms_a_task"])
         held = contender["memory_mb"]
-        peak = f"{held['engine']:.0f} / {held['tree']:.0f} at {held['n']:,}"
+        peak = f"{held['engine']:.0f} / {held['tree']:.0f} MB at {held['n']:,}"
         per_task = "" if ms is None else f"{ms:.2f} ({width})" if ms < 10 else f"{ms:.0f} ({width})"
         rows.append([NAMES[name], *cells, per_task, peak, contender["durable"], contender["isolated"]])
     return heads, rows

@@ -73,19 +73,19 @@ def contenders(sizes: tuple[int, ...], rounds: int) -> list[Contender]:
     found = [
         Contender(
             name="asyncflow", sizes=sizes, rounds=rounds,
-            durable="journal, artifacts and logs: SQLite WAL, synchronous=FULL", isolated="a process a step and slot",
+            durable="yes: SQLite, synced", isolated="warm workers for each step",
         ),
-        Contender(name="pool", sizes=sizes, rounds=rounds, durable="no", isolated="one pool"),
+        Contender(name="pool", sizes=sizes, rounds=rounds, durable="nothing is kept", isolated="one pool for all"),
         Contender(
             name="asyncflow-task", sizes=up_to(1_000), rounds=rounds,
-            durable="journal, artifacts and logs: SQLite WAL, synchronous=FULL", isolated="a process a task",
+            durable="yes: SQLite, synced", isolated="a process a task",
         ),
     ]  # fmt: skip
     if METAFLOW.exists():
         found.append(
             Contender(
                 name="metaflow", sizes=up_to(100), rounds=min(rounds, 2),
-                durable="a gzipped pickle an artifact, no fsync", isolated="an interpreter a task",
+                durable="files, not synced", isolated="an interpreter a task",
             )
         )  # fmt: skip
     return found
