@@ -265,7 +265,8 @@ class Handout:
             if not seat.unread:
                 return False
             if seat.lane.idle:
-                if self.take_back(seat):
+                # The only spec of a worker that is about to take it stays where it is.
+                if (seat.unread < len(seat.errands) or seat.unread > 1 or seat.starting) and self.take_back(seat):
                     return True
             elif seat.busy_since is not None:
                 # Worth a new worker only if this goes on; those that are stuck already have nothing unread.

@@ -80,7 +80,10 @@ class Templates:
         self._warm.clear()
         alive = list(self._alive)
         for template in alive:
-            template.close()
+            if template.is_ready:
+                template.close()
+            else:
+                template.kill()  # it has no workers, and importing the flow may take long
         if alive:
             _, late = await asyncio.wait([template.gone for template in alive], timeout=grace)
             if late:

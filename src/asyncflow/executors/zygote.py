@@ -101,9 +101,11 @@ class Template:
                 self._control.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
-        """At once. Its workers die with it, but not what detached itself from them."""
+        """At once, with what importing the flow has started. Its workers die with it, but not what detached itself from
+        them."""
         self.is_open = False
-        self._process.kill()
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     # -- the process -------------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class Template:
         for _, descriptors in self._outbox:
             _close(descriptors)
         self._outbox.clear()
-        self._process.kill()
+        self.kill()
         # It has one thread and is killed, or has exited so far that its end of the socket is closed: this takes moments.
         return self._process.wait()
 

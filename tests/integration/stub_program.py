@@ -1,0 +1,239 @@
+"""What workers run in tests of the local executor: no flow and no store, only what a step could do to its process.
+
+A step's name is the method that is called, the first index of its task's path is the argument.
+"""
+
+import ctypes
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from asyncflow.events import BlobRef, TaskFailed, TaskSucceeded
+from asyncflow.protocols import SmallBlob
+from asyncflow.worker.failures import failure_of
+
+NOTHING = BlobRef(b"\0" * 32, 0)
+
+
+class Outcome(NamedTuple):
+    ending: TaskSucceeded | TaskFailed
+    blobs: list
+
+
+class StubProgram:
+    """Steps leave files beside the flow; its ``qualname`` says what importing it does."""
+
+    def __init__(self, source):
+        self.place = Path(source.location).parent
+        imported = self.place / "imported"
+        imported.write_text(str(os.getpid()))
+        match source.qualname:
+            case "Broken":
+                raise ValueError("this flow doesn't import")
+            case "Threads":
+                threading.Thread(target=threading.Event().wait, name="background", daemon=True).start()
+            case "Hangs":
+                threading.Event().wait()
+            case "Dies":
+                os._exit(5)
+            case "DiesOnce" if not (self.place / "died").exists():
+                (self.place / "died").touch()
+                os._exit(5)
+
+    def bind(self, context, worker):
+        if context.flow_name == "Unbound":
+            raise OSError("the store is gone")
+
+        def run(spec):
+            began = time.time()
+            steps = Steps(self.place, spec)
+            try:
+                value = getattr(steps, spec.attempt.task.step)(*spec.attempt.task.path[:1])
+            except BaseException as error:
+                return Outcome(TaskFailed(spec.attempt, failure_of(error), time.time(), began, worker), [])
+            blobs = [] if value is None else [SmallBlob(b"value", str(value).encode())]
+            return Outcome(TaskSucceeded(spec.attempt, NOTHING, None, began, time.time(), worker), blobs)
+
+        return run
+
+
+class Steps:
+    def __init__(self, place, spec):
+        self.place = place
+        self.spec = spec
+
+    def here(self, name="here"):
+        """Tell the test that the step is running, and under which pid."""
+        partial = self.place / f"{name}.{self.spec.attempt.serial}.partial"
+        partial.write_text(str(os.getpid()))
+        partial.rename(self.place / f"{name}.{self.spec.attempt.serial}")
+
+    def until(self, name):
+        """Wait until the test says so."""
+        while not (self.place / name).exists():
+            time.sleep(0.001)
+
+    # -- what goes well
+
+    def quick(self, index=0):
+        return index
+
+    def log(self, index=0):
+        print("task", index)
+        return index
+
+    def once(self, index):
+        """Leaves a trace that shows if it ran twice."""
+        with open(self.place / "traces", "ab", buffering=0) as file:
+            file.write(b"%d\n" % index)
+        return index
+
+    def nap(self, milliseconds):
+        time.sleep(milliseconds / 1000)
+
+    def wait(self, index=0):
+        self.here()
+        self.until("go")
+        return index
+
+    def pid(self, index=0):
+        return os.getpid()
+
+    def inputs(self, index=0):
+        return len(self.spec.inputs), sum(each.manifest.size for each in self.spec.inputs)
+
+    def fails(self, index=0):
+        raise KeyError("no such carrier")
+
+    # -- output
+
+    def speaks(self, index=0):
+        print("out of Python", flush=False)
+        print("err of Python", file=sys.stderr)
+        libc = ctypes.CDLL(None)
+        libc.puts(b"out of C")
+        subprocess.run(["sh", "-c", "echo out of a child; echo err of a child >&2"], check=True)
+        os.write(1, b"no line end")
+
+    def binary(self, index=0):
+        os.write(1, bytes(range(256)) + b"\n")
+
+    def floods(self, megabytes):
+        line = b"x" * 1023 + b"\n"
+        for _ in range(megabytes):
+            for _ in range(16):
+                os.write(1, line * 64)
+
+    def long_line(self, megabytes):
+        sys.stdout.write("y" * (megabytes << 20))
+
+    # -- what goes wrong
+
+    def exits(self, status):
+        self.here()
+        os._exit(status)
+
+    def segfaults(self, index=0):
+        print("before the fall")
+        ctypes.string_at(0)
+
+    def killed(self, number):
+        os.kill(os.getpid(), number)
+        self.until("never")
+
+    def raises_exit(self, index=0):
+        raise SystemExit(3)
+
+    def closes_everything(self, index=0):
+        os.closerange(3, 256)
+
+    # -- other processes and threads
+
+    def forks(self, index=0):
+        pid = os.fork()
+        if not pid:
+            print("from the child")
+            return 1
+        os.waitpid(pid, 0)
+        print("from the parent")
+        return 0
+
+    def leaves_child(self, index=0):
+        child = subprocess.Popen(["sleep", "1000"])
+        child.returncode = 0
+        (self.place / "child").write_text(str(child.pid))
+        return os.getpid()
+
+    def leaves_daemon(self, index=0):
+        """A grandchild in a session of its own, whose parent is gone."""
+        subprocess.run(["sh", "-c", f"setsid sleep 1000 & echo $! > {self.place}/child"], check=True)
+        return os.getpid()
+
+    def leaves_thread(self, index=0):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        return os.getpid()
+
+    def waits_with_child(self, index=0):
+        child = subprocess.Popen(["sh", "-c", "sleep 1000 & setsid sleep 1000 & wait"])
+        self.here()
+        child.wait()
+
+    # -- being stopped
+
+    def cleans_up(self, index=0):
+        try:
+            self.here()
+            self.until("never")
+        finally:
+            print("cleaning up")
+
+    def stubborn(self, index=0):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.here()
+        self.until("never")
+
+    # -- what it finds and leaves
+
+    def litters(self, index=0):
+        os.chdir("/")
+        os.environ["LITTER"] = "1"
+        del os.environ["PATH"]
+        os.umask(0o777)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 1000)
+        sys.argv.append("litter")
+        sys.path.insert(0, "/litter")
+        random.seed(1)
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        os.close(1)
+        os.close(2)
+        return os.getpid()
+
+    def looks(self, index=0):
+        umask = os.umask(0)
+        os.umask(umask)
+        print("looking")
+        return (
+            os.getpid(),
+            os.getcwd() != "/",
+            "LITTER" in os.environ,
+            "PATH" in os.environ,
+            umask == 0o777,
+            signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL,
+            signal.getitimer(signal.ITIMER_REAL)[0],
+            "litter" in sys.argv,
+            "/litter" in sys.path,
+        )
+
+    def draws(self, index=0):
+        return random.random()
+
+    def grows(self, megabytes):
+        Steps.kept = b"x" * (megabytes << 20)
+        return os.getpid()
