@@ -197,7 +197,7 @@ class RunShell:
         attempt, failure = event.attempt, event.failure
         where = f"{attempt.task.step}/{attempt.serial}"
         about = {"run": self._run_id, "task": where, "attempt": attempt.number, "kind": failure.kind}
-        _log.warning("attempt failed: %s", failure.message, extra=about)
+        _log.info("attempt failed: %s", failure.message, extra=about)
 
     def _hand_over(self, submits: dict[str, list[TaskSpec]]) -> None:
         for name, specs in submits.items():
