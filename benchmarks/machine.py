@@ -38,7 +38,7 @@ def _system() -> str:
 
 
 def _filesystem(directory: Path) -> str:
-    return _output("stat", "--file-system", "--format=%T", str(directory))
+    return _output("findmnt", "--noheadings", "--output=FSTYPE", f"--target={directory}")
 
 
 def _commit() -> str:

@@ -86,20 +86,20 @@ def _ratios(result: Result) -> str:
     field = result["contenders"]
     ours, pool = field["asyncflow"], field["pool"]
 
-    def ratio(a: float, b: float) -> str:
-        return f"{a / b:.1f}"
+    def times(of: dict[str, Any], what: str, against: dict[str, Any]) -> str:
+        return f"{of['median_seconds'][what] / against['median_seconds'][what]:.1f}"
 
-    said = [
-        f"Three steps take {ratio(ours['median_seconds']['hello'], pool['median_seconds']['hello'])} times the pool's time"
-    ]
+    said = [f"For three steps asyncflow takes {times(ours, 'hello', pool)} times as long as the bare pool"]
     if "metaflow" in field:
-        theirs = field["metaflow"]["median_seconds"]
-        said[0] += f" and 1/{ratio(theirs['hello'], ours['median_seconds']['hello'])} of Metaflow's"
-        if "100" in theirs:
-            said.append(f"100 items 1/{ratio(theirs['100'], ours['median_seconds']['100'])} of Metaflow's")
-    own, bare = ours["ms_a_task"]["1000-10000"], pool["ms_a_task"]["1000-10000"]
+        theirs = field["metaflow"]
+        said[0] += f", and Metaflow {times(theirs, 'hello', ours)} times as long as asyncflow"
+        if "100" in theirs["median_seconds"]:
+            said.append(f"for 100 items Metaflow takes {times(theirs, '100', ours)} times as long")
+    own, bare = ours["ms_a_task"].get("1000-10000"), pool["ms_a_task"].get("1000-10000")
     if own and bare:
-        said.append(f"one more durable task costs {ratio(own, bare)} times one more of the pool's, which keeps nothing")
+        said.append(
+            f"one more task, durable, costs {own / bare:.1f} times what one more costs in the pool, which keeps nothing"
+        )
     return "; ".join(said) + "."
 
 
