@@ -317,7 +317,9 @@ def test_the_version_is_told(look: Inside) -> None:
         (["lits"], "There is no command 'lits'. Did you mean list?"),
         (["list", "--frobnicate"], "No such option"),
         (["--frobnicate", "list"], "There is no option --frobnicate"),
-        (["logs"], "Missing argument"),
+        (["logs"], "Name what to look at"),
+        (["dump"], "Name what to look at"),
+        (["tag", "ad"], "`asyncflow tag --help` says more."),
         (["run"], "Name the file of a flow"),
         (["list", "--limit", "x"], "--limit"),
         (["list", "A", "B"], "Unexpected 'B'"),
@@ -335,6 +337,7 @@ def test_help_is_for_the_asking(look: Inside) -> None:
         shown = look(*words).stdout
         assert all(command in shown for command in ("run", "check", "list", "logs", "dump", "tag", "verify", "version"))
     assert "--follow" in look("logs", "--help").stdout
+    assert look("tag").stdout == look("tag", "--help").stdout
 
 
 def test_the_installed_command_is_the_same(asyncflow: Asyncflow) -> None:

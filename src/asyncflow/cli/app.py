@@ -50,7 +50,8 @@ def call(invocation: Invocation) -> int:
         message = _usage_message(error)
         if message is None:
             raise
-        raise UsageError(f"{message.rstrip('.')}. `{path} --help` says more.") from None
+        stop = "" if message.endswith((".", "?")) else "."
+        raise UsageError(f"{message}{stop} `{program}{f' {name}' if name else ''} --help` says more.") from None
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
@@ -61,7 +62,9 @@ def _typer() -> typer.Typer:
 
 
 def _words(invocation: Invocation) -> list[str]:
-    return [*(("tag",) if invocation.command == "tag" else ()), *invocation.rest]
+    if invocation.command == "tag":  # it has commands of its own
+        return ["tag", *(invocation.rest or ("--help",))]
+    return list(invocation.rest)
 
 
 def _add(app: typer.Typer, name: str) -> None:

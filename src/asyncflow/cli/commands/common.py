@@ -37,3 +37,10 @@ def flow_of(context: typer.Context, argument: str | None) -> type[FlowSpec]:
     if argument is None:
         raise UsageError(f"Name the file of a flow: `{invocation.program.name} {invocation.command} FLOW.py`.")
     return flowfile.load(argument)
+
+
+def required(pathspec: str | None) -> str:
+    """Raises ``UsageError``, in our own words, where there is none."""
+    if pathspec is None:
+        raise UsageError("Name what to look at: a run as Flow/run, a task as Flow/run/step/task.")
+    return pathspec

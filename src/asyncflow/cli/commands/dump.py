@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asyncflow.cli.commands.common import StoreOption, invocation_of
+from asyncflow.cli.commands.common import StoreOption, invocation_of, required
 from asyncflow.cli.places import find_place, open_store, tasks_at
 from asyncflow.errors import AsyncflowError, MetaflowNotFound, UsageError
 from asyncflow.store.artifacts import COMPANION, ArtifactLoader
@@ -27,7 +27,7 @@ SHOWN = 1000
 
 def dump(
     context: typer.Context,
-    pathspec: Annotated[str, typer.Argument(metavar="PATHSPEC", help="A run, step, task or artifact.")],
+    pathspec: Annotated[str | None, typer.Argument(metavar="PATHSPEC", help="A run, step, task or artifact.")] = None,
     include: Annotated[
         list[str] | None, typer.Option("--include", metavar="NAMES", help="Only these artifacts, separated by commas.")
     ] = None,
@@ -48,7 +48,7 @@ def dump(
     Of one task, or of all tasks of a step or run. Loading a value can run code: do it with stores that you trust.
     """
     opened = open_store(invocation_of(context).store(store))
-    place = find_place(opened, pathspec, deepest=5)
+    place = find_place(opened, required(pathspec), deepest=5)
     _make_importable(place.run)
     names = [place.artifact] if place.artifact is not None else _split(include)
     reading = _Reading(ArtifactLoader(opened.blobs), frozenset(names), private)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asyncflow.cli.commands.common import StoreOption, invocation_of
+from asyncflow.cli.commands.common import StoreOption, invocation_of, required
 from asyncflow.cli.places import find_place, open_store, state_of, tasks_at
 from asyncflow.events import RunState
 from asyncflow.ui.output import Output, is_terminal, say
@@ -28,7 +28,7 @@ _BATCH = 1 << 16
 
 def logs(
     context: typer.Context,
-    pathspec: Annotated[str, typer.Argument(metavar="PATHSPEC", help="A run, step or task.")],
+    pathspec: Annotated[str | None, typer.Argument(metavar="PATHSPEC", help="A run, step or task.")] = None,
     stdout: Annotated[bool, typer.Option("--stdout", help="Only what was printed to stdout.")] = False,
     stderr: Annotated[bool, typer.Option("--stderr", help="Only what was printed to stderr.")] = False,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Put its time before each line.")] = False,
@@ -43,7 +43,7 @@ def logs(
     Of one task, or of all tasks of a step or run.
     """
     opened = open_store(invocation_of(context).store(store))
-    place = find_place(opened, pathspec, deepest=4)
+    place = find_place(opened, required(pathspec), deepest=4)
     both = stdout == stderr
     streams = frozenset({"stdout", "stderr"} if both else {"stdout"} if stdout else {"stderr"})
     printer = _Printer(opened, place, streams, timestamps, attempt)
