@@ -54,6 +54,7 @@ class Rig:
     def __init__(self):
         self.session = None
         self.events = []
+        self.endings = {}
         self.lines = {}
         self.order = []
         self.blobs = {}
@@ -63,6 +64,7 @@ class Rig:
     def emit(self, event, blobs):
         self.events.append(event)
         if isinstance(event, ENDINGS):
+            self.endings[event.attempt.serial] = event
             self.order.append(("ended", event.attempt.serial))
             self.blobs[event.attempt.serial] = [blob.content for blob in blobs]
         self._change.set()
@@ -72,10 +74,6 @@ class Rig:
         self.order.append(("line", log.attempt.serial))
         self._change.set()
         return self.takes_logs
-
-    @property
-    def endings(self):
-        return {event.attempt.serial: event for event in self.events if isinstance(event, ENDINGS)}
 
     @property
     def started(self):
@@ -101,7 +99,9 @@ class Rig:
 
     async def ended(self, *serials):
         """The endings of these tasks, once they are there."""
-        await self.until(lambda: all(serial in self.endings for serial in serials))
+        await self.until(
+            lambda: len(self.endings) >= len(serials) and all(serial in self.endings for serial in serials)
+        )
         check_endings(self)
         return [self.endings[serial] for serial in serials]
 

@@ -19,6 +19,8 @@ from asyncflow.protocols import SmallBlob
 from asyncflow.worker.failures import failure_of
 
 NOTHING = BlobRef(b"\0" * 32, 0)
+now = time.time
+"""Poisoned steps take the other name away."""
 
 
 class Outcome(NamedTuple):
@@ -49,21 +51,28 @@ class StubProgram:
     def bind(self, context, worker):
         if context.flow_name == "Unbound":
             raise OSError("the store is gone")
+        if context.flow_name == "Stillborn":
+            print("not today", file=sys.stderr)
+            os._exit(9)
+        if context.flow_name == "Poisoned":
+            time.time = os.abort
 
         def run(spec):
-            began = time.time()
+            began = now()
             steps = Steps(self.place, spec)
             try:
                 value = getattr(steps, spec.attempt.task.step)(*spec.attempt.task.path[:1])
             except BaseException as error:
-                return Outcome(TaskFailed(spec.attempt, failure_of(error), time.time(), began, worker), [])
+                return Outcome(TaskFailed(spec.attempt, failure_of(error), now(), began, worker), [])
             blobs = [] if value is None else [SmallBlob(b"value", str(value).encode())]
-            return Outcome(TaskSucceeded(spec.attempt, NOTHING, None, began, time.time(), worker), blobs)
+            return Outcome(TaskSucceeded(spec.attempt, NOTHING, None, began, now(), worker), blobs)
 
         return run
 
 
 class Steps:
+    kept = b""
+
     def __init__(self, place, spec):
         self.place = place
         self.spec = spec
@@ -198,38 +207,58 @@ class Steps:
         self.here()
         self.until("never")
 
+    def finishes_first(self, index=0):
+        self.here()
+        try:
+            self.until("go")
+        except SystemExit:
+            self.until("go")
+
     # -- what it finds and leaves
 
-    def litters(self, index=0):
+    def surroundings(self, litter):
+        """Looks around; with ``litter`` it then makes a mess of what it has seen."""
+        umask = os.umask(0)
+        os.umask(umask)
+        print("looking around")
+        seen = (
+            os.getcwd(),
+            sorted(os.environ.items()),
+            umask,
+            signal.getsignal(signal.SIGUSR1),
+            signal.getitimer(signal.ITIMER_REAL),
+            signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+            sys.argv,
+            sys.path,
+            Steps.kept,
+        )
+        if litter:
+            self.litter()
+        return os.getpid(), repr(seen)
+
+    def litter(self):
         os.chdir("/")
         os.environ["LITTER"] = "1"
         del os.environ["PATH"]
         os.umask(0o777)
         signal.signal(signal.SIGUSR1, lambda *_: None)
         signal.setitimer(signal.ITIMER_REAL, 1000)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         sys.argv.append("litter")
-        sys.path.insert(0, "/litter")
-        random.seed(1)
+        sys.path = ["/litter"]
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+        os.set_blocking(1, False)
         os.close(1)
         os.close(2)
-        return os.getpid()
 
-    def looks(self, index=0):
-        umask = os.umask(0)
-        os.umask(umask)
-        print("looking")
-        return (
-            os.getpid(),
-            os.getcwd() != "/",
-            "LITTER" in os.environ,
-            "PATH" in os.environ,
-            umask == 0o777,
-            signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL,
-            signal.getitimer(signal.ITIMER_REAL)[0],
-            "litter" in sys.argv,
-            "/litter" in sys.path,
-        )
+    def environment(self, index=0):
+        return dict(os.environ)
+
+    def poisons(self, poison):
+        """Its worker will die of the next spec before it begins."""
+        if poison:
+            time.time = os.abort
+        return os.getpid()
 
     def draws(self, index=0):
         return random.random()

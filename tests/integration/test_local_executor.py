@@ -232,8 +232,8 @@ async def test_another_environment_is_another_template(tmp_path, monkeypatch):
         for value in ("one", "two"):
             monkeypatch.setenv("LITTER", value)
             async with attached(tmp_path, shared) as rig:
-                await rig.run(spec("looks"))
-                assert rig.value()[2] is True
+                await rig.run(spec("environment"))
+                assert rig.value()["LITTER"] == value
             (tmp_path / "imported").rename(tmp_path / f"imported {value}")
         assert (tmp_path / "imported one").read_text() != (tmp_path / "imported two").read_text()
 

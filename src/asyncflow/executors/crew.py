@@ -176,7 +176,7 @@ class Crew:
     def reported(self, member: Member, report: Report) -> None:
         match report:
             case Began(seq=seq, at=at, pid=pid):
-                member.pid = pid
+                member.pid, member.began = pid, True
                 member.expect_output(seq)
                 self._handout.began(member, self._loop.time())
                 submission = self._ledger.get(seq)
@@ -259,11 +259,14 @@ class Crew:
         member.drain()
         for answered in list(member.unsettled.values()):
             self._ledger.settle(answered)
+        expected = member.leaving
         self._handout.leave(member)
         for errand in self._handout.gone(member):
             submission = self._ledger.get(errand.seq)
             if submission is not None:
                 self._ledger.bereaved(submission, cause)
+        if not (member.began or expected):
+            self._ledger.stillborn(member, cause)
         member.close()
         member.session.lost(member)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from pathlib import Path
 
 from asyncflow.events import Failure, FailureKind
-from asyncflow.executors.zygote import signal_name
 from asyncflow.worker.serve import LOST_CHANNEL
 
 KILLED = -9
@@ -35,21 +35,31 @@ class MemoryKills:
         return 0
 
 
+def manner(status: int) -> str:
+    """How a process with this exit status, or minus a signal, ended: ``was killed by SIGSEGV``."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
+
+
 def failure_of_death(status: int, kills: MemoryKills) -> Failure:
-    """``status`` is the worker's exit status, or minus the signal that killed it; nobody here had asked for it."""
+    """Of a task whose worker ended with this status, or minus a signal; nobody here had asked for it."""
     if status == KILLED and kills.any_since():
         return Failure(
             FailureKind.MEMORY,
             "The worker was killed by SIGKILL: the system was out of memory. "
             "Run fewer tasks at a time with --max-workers, or let the step need less.",
         )
-    if status < 0:
-        message = f"The worker was killed by {signal_name(-status)}."
-        if status == KILLED:
-            message = "The worker was killed by SIGKILL, from outside of asyncflow."
-        return Failure(FailureKind.CRASH, message)
-    if status == LOST_CHANNEL:
+    message = f"The worker {manner(status)}"
+    if status == KILLED:
+        message += ", from outside of asyncflow."
+    elif status == LOST_CHANNEL:
         message = "The worker lost its connection to the engine: the step closed descriptors that it hadn't opened."
+    elif status >= 0:
+        message += " in the middle of the step (os._exit?)."
     else:
-        message = f"The worker exited with status {status} in the middle of the step (os._exit?)."
+        message += "."
     return Failure(FailureKind.CRASH, message)

@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from asyncflow.events import Failure, FailureKind
-from asyncflow.executors.deaths import MemoryKills, failure_of_death
+from asyncflow.executors.deaths import MemoryKills, failure_of_death, manner
 from asyncflow.executors.session import Submission
 
 if TYPE_CHECKING:
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from asyncflow.events import Ending, Stream, TaskSpec
     from asyncflow.executors.handout import Handout
     from asyncflow.executors.session import LocalSession
+    from asyncflow.executors.workers import Member
     from asyncflow.protocols import SmallBlob
 
+MOST_STILLBORN = 3
+"""Workers of a run in a row that may die before a task of theirs began."""
 MOST_RETURNS = 3
 """Times that a spec goes back to the queue because the worker that had taken it died before it began."""
 
@@ -100,6 +103,17 @@ class Ledger:
         for submission in list(session.open.values()):
             if submission.member is None and submission.ending is None:
                 self.end(submission, failure)
+
+    def stillborn(self, member: Member, cause: int | Failure) -> None:
+        """A worker died before it began anything."""
+        session = member.session
+        session.stillborn += 1
+        if session.stillborn <= MOST_STILLBORN:
+            return
+        why = cause.message if isinstance(cause, Failure) else f"The last one {manner(cause)}."
+        said = b"".join(output.tail for output in member.outputs).decode(errors="replace").strip()
+        message = f"Workers die at their start, again and again. {why}" + (f" It said last:\n{said}" if said else "")
+        self.end_untaken(session, Failure(FailureKind.LOST, message))
 
     def bereaved(self, submission: Submission, cause: int | Failure) -> None:
         """Its worker died with it or just before it began, with exit status ``cause`` or through no fault of the task."""

@@ -68,6 +68,8 @@ class LocalSession:
         self.drained: asyncio.Future[None] | None = None
         """Set while it closes: done when its last worker is gone."""
         self.paused = False
+        self.stillborn = 0
+        """Workers in a row that died before any of their tasks began."""
         self._emit = emit
         self._emit_log = emit_log
         self._desk = desk
@@ -104,6 +106,7 @@ class LocalSession:
 
     def began(self, submission: Submission, at: float, pid: int) -> None:
         submission.began = at
+        self.stillborn = 0
         self._emit(TaskStarted(submission.spec.attempt, at, f"pid {pid}"), ())
 
     def log(self, attempt: Attempt, stream: Stream, at: float, text: bytes) -> None:

@@ -70,6 +70,8 @@ class Member(Seat):
         self.template = template
         self.pid = 0
         """0 until it is known."""
+        self.began = False
+        """Whether any of its tasks has."""
         self.silent = False
         """It will say nothing more."""
         self.paused = lane.session.paused

@@ -11,6 +11,7 @@ import subprocess
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from asyncflow.executors.deaths import manner
 from asyncflow.worker.spawned import interpreter
 from asyncflow.worker.wire import Begin, Brief, Broken, Exited, Forget, Made, Ready, Signal, Unmade, frame, notices
 
@@ -221,15 +222,7 @@ class Template:
 
     def _why(self, status: int) -> str:
         said = self._tail.decode(errors="replace").strip()
-        how = f"was killed by {signal_name(-status)}" if status < 0 else f"exited with status {status}"
-        return f"The template process of the workers {how}." + (f" It said last:\n{said}" if said else "")
-
-
-def signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+        return f"The template process of the workers {manner(status)}." + (f" It said last:\n{said}" if said else "")
 
 
 def _close(descriptors: Sequence[int]) -> None:

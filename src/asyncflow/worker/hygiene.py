@@ -33,7 +33,7 @@ SIGNALS = tuple(
 
 
 class Surroundings:
-    """How a worker found its process. Take it once, ``restore`` it before each task."""
+    """How a worker found its process. Take it once, ``restore`` it after each task."""
 
     def __init__(self, streams: tuple[int, int]) -> None:
         """``streams`` are descriptors of the pipes that stdout and stderr are to lead to."""

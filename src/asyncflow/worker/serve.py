@@ -1,7 +1,8 @@
 """A worker's life: take a task spec, run it, say how it ended, take the next.
 
 The loop writes an ending together with the beginning of the next task, in one system call, and never keeps
-an ending back while it waits. What it promises the engine:
+an ending back while it waits. What a task changed around itself is put back at its end, so that nothing can go wrong
+between taking a spec and announcing it. What it promises the engine:
 
 - A spec that it took and whose beginning it didn't announce hasn't run a line of the user's code.
 - All output of a task is in the pipes before the task's ending is written, and followed by a marker in each.
@@ -79,6 +80,7 @@ class Worker:
         self._told_to_stop = False
         signal.signal(signal.SIGTERM, self._on_sigterm)
         self._surroundings = Surroundings(self._streams)
+        reseed()
 
     def serve(self) -> None:
         said = b""
@@ -103,9 +105,6 @@ class Worker:
 
     def _serve_one(self, seq: int, spec: TaskSpec, said: bytes) -> tuple[bytes, str]:
         """Run it; what there is to say then, and why the worker must leave, if it must."""
-        if self._done:
-            self._surroundings.restore()
-        reseed()
         began = time.time()
         self._write(said + frame(Began(seq, began, self._pid)))
         ending, blobs = self._run(spec, began)
@@ -116,6 +115,9 @@ class Worker:
         self._done += 1
         self._mark(seq)
         leaving = self._why_leave()
+        if not leaving:
+            self._surroundings.restore()
+            reseed()
         return frame(Ended(seq, ending, blobs, leaving)), leaving
 
     def _run(self, spec: TaskSpec, began: float) -> tuple[Ending, list[SmallBlob]]:
