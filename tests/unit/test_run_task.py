@@ -684,7 +684,7 @@ def test_whatever_a_step_raises_is_its_failure(how, message, exception, retriabl
     assert failure.message.startswith(message)
     assert (failure.kind, failure.exception, failure.retriable) == (FailureKind.USER, exception, retriable)
     assert "test_run_task.py" in failure.traceback
-    assert "asyncflow/" not in failure.traceback
+    assert "src/asyncflow/" not in failure.traceback
     failure.message.encode()
     failure.traceback.encode()
 
