@@ -1,7 +1,7 @@
 """The command line: ``asyncflow``, ``python -m asyncflow``, and ``python flow.py``.
 
 It is thin: it reads what the user asked for, calls the engine or the client, and shows what they say. Nothing
-is imported here; ``asyncflow run`` loads no more than it uses (``docs/adr`` says why it parses its options itself).
+is imported here; ``asyncflow run`` loads no more than it uses (``docs/adr/0040`` says why it parses its options itself).
 """
 
 from __future__ import annotations
