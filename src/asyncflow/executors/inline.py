@@ -30,8 +30,9 @@ class InlineExecutor:
     """Runs one task at a time, in this process: for a debugger, and for tests of a flow.
 
     The event loop stands still while a step runs, so breakpoints and ``input()`` work as in any script; nothing
-    else on the loop does meanwhile. What a step prints goes where this process prints, and isn't kept as
-    logs. A step that kills the process kills the engine with it; one that hangs ends with Ctrl-C only.
+    else on the loop does meanwhile, and while a step takes over 30 s readers see the run as lost. What a step prints
+    goes where this process prints, and isn't kept as logs. A step that kills the process kills the engine with it;
+    one that hangs ends with Ctrl-C only.
 
     ``blobs`` is where artifacts are read and written, if not in the local store that the run names.
     """
@@ -85,8 +86,8 @@ class _InlineSession:
         self._go_on()
 
     def cancel(self, attempts: Sequence[Attempt], *, grace: float) -> None:  # noqa: ARG002 - nothing runs while this is called
-        self._cancelled.update(attempts)
-        self._go_on()
+        waiting = {spec.attempt for spec in self._waiting}
+        self._cancelled.update(waiting.intersection(attempts))
 
     async def adopt(self, handles: Mapping[Attempt, str | None]) -> frozenset[Attempt]:  # noqa: ARG002 - nothing outlives us
         return frozenset()

@@ -83,6 +83,7 @@ class FakeExecutor:
         self.sessions: list[FakeSession] = []
         """One for each run, the last one last."""
         self._slots = slots
+        self._changed = asyncio.Event()
 
     @property
     def slots(self) -> int:
@@ -92,10 +93,30 @@ class FakeExecutor:
     async def attach(self, run: RunContext, emit: Emit, emit_log: EmitLog) -> AsyncGenerator[FakeSession]:
         session = FakeSession(self, graph_of(load_flow(run.source)), emit, emit_log)
         self.sessions.append(session)
+        self.changed()
         try:
             yield session
         finally:
             session.close()
+
+    async def until(self, condition: Callable[[], object], *, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - of a test
+        """Waits until ``condition()`` holds, which is asked whenever the engine has asked something of the executor.
+
+        Raises ``TimeoutError``.
+        """
+        async with asyncio.timeout(timeout):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def attached(self, count: int = 1) -> FakeSession:
+        """The session of the run that attached as ``count``-th, as soon as it is there."""
+        await self.until(lambda: len(self.sessions) >= count)
+        return self.sessions[count - 1]
+
+    def changed(self) -> None:
+        """Wakes those who wait in ``until``."""
+        self._changed.set()
 
     def ending(
         self, graph: FlowGraph, spec: TaskSpec, answer: Answer
@@ -136,7 +157,6 @@ class FakeSession:
         self._emit_log = emit_log
         self._held: deque[tuple[TaskLog | Ending, Sequence[SmallBlob]]] = deque()
         self._blocked = False
-        self._changed = asyncio.Event()
         self._closed = False
 
     # -- the session -------------------------------------------------------------------------------
@@ -148,12 +168,13 @@ class FakeSession:
     def submit(self, specs: Sequence[TaskSpec]) -> None:
         self.executor.submitted.extend(specs)
         self.pending.update({spec.attempt: spec for spec in specs})
-        self._changed.set()
+        self.executor.changed()
         if not self.executor.manual:
             asyncio.get_running_loop().call_soon(self._play, tuple(spec.attempt for spec in specs))
 
     def cancel(self, attempts: Sequence[Attempt], *, grace: float) -> None:  # noqa: ARG002 - a fake has no patience to lose
         self.executor.cancelled.extend(attempts)
+        self.executor.changed()
         if not self.executor.deaf:
             asyncio.get_running_loop().call_soon(self._stop, tuple(attempts))
 
@@ -175,10 +196,7 @@ class FakeSession:
 
     async def waiting(self, count: int = 1, *, timeout: float = 10.0) -> list[TaskSpec]:  # noqa: ASYNC109 - of a test
         """What is pending, as soon as it is at least ``count`` tasks. Raises ``TimeoutError``."""
-        async with asyncio.timeout(timeout):
-            while len(self.pending) < count:
-                self._changed.clear()
-                await self._changed.wait()
+        await self.executor.until(lambda: len(self.pending) >= count, timeout=timeout)
         return list(self.pending.values())
 
     def accept(self, attempt: Attempt, handle: str) -> None:
