@@ -97,6 +97,15 @@ def test_a_list_can_be_narrowed(look: Inside) -> None:
     assert "--limit 0" in limited.stderr
 
 
+def test_the_options_of_every_command_have_variables(look: Inside) -> None:
+    assert len(look("list", ASYNCFLOW_LIMIT="1").stdout.splitlines()) == 2
+    assert len(look("list", "--limit=5", ASYNCFLOW_LIMIT="1").stdout.splitlines()) == 3
+    assert len(look("list", ASYNCFLOW_TAG="user:ann, first").stdout.splitlines()) == 2
+    assert look("list", ASYNCFLOW_JSON="yes").stdout == look("list", "--json").stdout
+    assert look("list", ASYNCFLOW_JSON="no").stdout == look("list").stdout
+    assert "must be true or false" in look("list", ASYNCFLOW_JSON="perhaps", code=2).stderr
+
+
 def test_a_list_as_json(look: Inside, run: str) -> None:
     newest, oldest = (json.loads(line) for line in look("list", "--json").stdout.splitlines())
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from asyncflow import settings
+from asyncflow.cli.options import switch
 from asyncflow.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from asyncflow.cli.dispatch import Invocation
 
@@ -45,7 +47,9 @@ def call(invocation: Invocation) -> int:
     command = typer.main.get_command(app)
     path = program if not name or name == "tag" else f"{program} {name}"
     try:
-        code = command.main(_words(invocation), prog_name=path, obj=invocation, standalone_mode=False)
+        words = _words(invocation)
+        words = [*_from_environment(command, words), *words] if name else words
+        code = command.main(words, prog_name=path, obj=invocation, standalone_mode=False)
     except Exception as error:
         message = _usage_message(error)
         if message is None:
@@ -65,6 +69,23 @@ def _words(invocation: Invocation) -> list[str]:
     if invocation.command == "tag":  # it has commands of its own
         return ["tag", *(invocation.rest or ("--help",))]
     return list(invocation.rest)
+
+
+def _from_environment(command: Any, words: Sequence[str]) -> list[str]:
+    """What the variables ``ASYNCFLOW_<OPTION>`` say of options that aren't among ``words``, as words."""
+    given = {word.partition("=")[0] for word in words}
+    found: list[str] = []
+    for parameter in command.params:
+        name = next((each for each in parameter.opts if each.startswith("--")), None)
+        text = None if name is None or given.intersection(parameter.opts) else settings.option(name[2:])
+        if name is None or text is None:
+            continue
+        if getattr(parameter, "is_flag", False):
+            found += [name] if switch(f"The variable of {name}", text) else []
+        else:
+            for value in text.split(",") if getattr(parameter, "multiple", False) else (text,):
+                found += [name, value.strip()]
+    return found
 
 
 def _add(app: typer.Typer, name: str) -> None:

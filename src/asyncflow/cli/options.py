@@ -127,7 +127,7 @@ def _value(option: Option, given: Sequence[str] | None) -> str | int | bool | tu
         given = [part.strip() for part in text.split(",")] if option.takes is Takes.TEXTS else [text]
     match option.takes:
         case Takes.NOTHING:
-            return _switch(source, given[-1])
+            return switch(source, given[-1])
         case Takes.NUMBER:
             return _number(source, given[-1])
         case Takes.TEXTS:
@@ -141,7 +141,8 @@ def _from_environment(option: Option) -> str | None:
     return settings.option(option.name) or (settings.option("log") if option.name == "log-level" else None)
 
 
-def _switch(source: str, text: str) -> bool:
+def switch(source: str, text: str) -> bool:
+    """Raises ``UsageError`` where ``text``, which ``source`` says, is neither yes nor no."""
     word = text.lower()
     if word in {"1", "true", "yes", "on"}:
         return True
