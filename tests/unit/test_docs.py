@@ -1,12 +1,19 @@
 """What the documentation says can be followed: links lead somewhere, numbers come from a measurement, commands run in CI."""
 
+import ast
 import importlib
 import importlib.util
 import json
 import re
+import textwrap
+import zlib
 from pathlib import Path
 
 import pytest
+
+from asyncflow.graph import FlowGraph
+from asyncflow.lint import ensure_valid
+from asyncflow.loader import find_flow
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -71,3 +78,25 @@ def test_adr_index_lists_every_decision() -> None:
     pages = {path.name for path in (ROOT / "docs/adr").glob("[0-9]*.md")}
 
     assert pages == set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", index))
+
+
+SNIPPETS = [
+    pytest.param(textwrap.dedent(code), id=f"{page.relative_to(ROOT).as_posix()}-{number}")
+    for page in PAGES
+    for number, code in enumerate(re.findall(r"(?s)```python\n(.*?)```", page.read_text()), 1)
+]
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_code_in_the_documentation_is_python(code: str) -> None:
+    compile(code, "snippet", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("code", [each for each in SNIPPETS if "(FlowSpec)" in str(each.values[0])])
+def test_flows_in_the_documentation_pass_the_checks(code: str, tmp_path: Path) -> None:
+    file = tmp_path / f"flow_{zlib.crc32(code.encode())}.py"
+    if "def end(" not in code:
+        code += "\n    @step\n    def start(self):\n        self.next(self.end)\n\n    @step\n    def end(self): pass\n"
+    file.write_text(code)
+
+    ensure_valid(FlowGraph.of(find_flow(str(file))))
