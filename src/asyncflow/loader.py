@@ -65,7 +65,7 @@ def source_of(flow_class: type[FlowSpec]) -> FlowSource:
     name, qualname = flow_class.__module__, flow_class.__qualname__
     module = sys.modules.get(name)
     path = getattr(module, "__file__", None)
-    if "<locals>" in qualname or not isinstance(path, str) or _attribute(module, qualname) is not flow_class:
+    if "<locals>" in qualname or not _is_file(path) or _attribute(module, qualname) is not flow_class:
         return _pickled(flow_class)
     spec = getattr(module, "__spec__", None)
     if name == "__main__" and spec is not None:
@@ -75,6 +75,10 @@ def source_of(flow_class: type[FlowSpec]) -> FlowSource:
     if name in ("__main__", _stem(path)):
         return FlowSource(SourceKind.FILE, path, qualname, _search_path())
     return FlowSource(SourceKind.MODULE, name, qualname, _search_path())
+
+
+def _is_file(path: object) -> TypeGuard[str]:
+    return isinstance(path, str) and os.path.isfile(path)  # noqa: PTH113 - pathlib is an import more
 
 
 def _pickled(flow_class: type[FlowSpec]) -> FlowSource:

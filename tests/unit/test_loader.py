@@ -247,3 +247,4 @@ source = source_of(MainFlow)
 print(source.kind, load_flow(source).__name__)
 """
     assert run("-c", code) == ["pickle", "MainFlow"]
+    assert run("-", input=code) == ["pickle", "MainFlow"]
