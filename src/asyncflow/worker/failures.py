@@ -8,8 +8,11 @@ from asyncflow.tracebacks import message_of, step_traceback
 
 
 def failure_of(error: BaseException, *, kind: FailureKind = FailureKind.USER) -> Failure:
+    message = message_of(error)
+    if isinstance(error, SystemExit):
+        message += " (the step called sys.exit before its end)"
     exception = f"{type(error).__module__}.{type(error).__qualname__}"
-    return Failure(kind, message_of(error), step_traceback(error), exception, retriable=not _hopeless(error))
+    return Failure(kind, message, step_traceback(error), exception, retriable=not _hopeless(error))
 
 
 def _hopeless(error: BaseException) -> bool:

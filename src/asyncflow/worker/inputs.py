@@ -81,7 +81,9 @@ class Inputs:
         return f"<{len(self)} inputs of {self._spec.attempt.task.step}>"
 
     def __getstate__(self) -> NoReturn:
-        raise AsyncflowError("The inputs of a join can't be pickled: keep the artifacts that are needed, as in inputs[0].x")
+        raise AsyncflowError(
+            "The inputs of a join can't be pickled: keep the artifacts that are needed, as in inputs[0].x"
+        )
 
     def _steps(self) -> dict[str, int]:
         if self._by_step is None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from asyncflow.flow import FlowSpec
     from asyncflow.protocols import Blob, BlobAccess
 
+COMPARED = 16 << 20
+"""Bytes of a value up to which it is looked into whether only its pickle has changed."""
 _ABSENT = object()
 
 
@@ -124,14 +126,22 @@ class TaskState(Reader):
                 self.refs.pop(name, None)
                 problem = problem or error
                 continue
-            known = self.refs.get(name)
-            if known is None or known.key != blob.key:
+            if not self._unchanged(name, value, blob):
                 self.refs[name] = self.shelf.store(blob)
         if problem is not None:
             raise problem
 
     def _untouched(self, name: str, value: object) -> bool:
         return type(value) in SCALARS and self.loaded.get(name, _ABSENT) is value
+
+    def _unchanged(self, name: str, value: object, blob: Blob) -> bool:
+        known = self.refs.get(name)
+        if known is None or known.key == blob.key:
+            return known is not None
+        if self.loaded.get(name, _ABSENT) is not value or known.size > COMPARED:
+            return False
+        # A set, for one, may be pickled in another order than it was; one that nobody touched shows whether it is that.
+        return to_blob(super().fetch(known, name), name).key == blob.key
 
     def manifest(self) -> BlobRef:
         """Stores the manifest of ``refs``."""
