@@ -34,7 +34,8 @@ class FlightsFlow(FlowSpec):
         if flights.empty:
             raise ValueError(f"no flight left from {self.airport!r}; the airports are EWR, JFK and LGA")
         self.flights = flights.astype({"carrier": "category", "origin": "category"})
-        self.airlines = read_table("airlines.csv", ["carrier", "name"]).set_index("carrier")["name"].to_dict()
+        names = read_table("airlines.csv", ["carrier", "name"]).set_index("carrier")["name"]
+        self.airlines = names.str.replace(r" (Air ?[Ll]ines )?(Inc\.|Co\.|Corporation)$", "", regex=True).to_dict()
         self.carriers = sorted(flights["carrier"].unique())
         print(f"{len(flights):,} flights of {len(self.carriers)} airlines")
         self.next(self.delays, foreach="carriers")
@@ -46,10 +47,7 @@ class FlightsFlow(FlowSpec):
         flown = scheduled.dropna(subset="dep_delay")
         by_hour = flown.groupby("hour")["dep_delay"].agg(["mean", "size"]).query("size >= @FEW")["mean"]
         self.summary = {
-            "airline": self.airlines[self.input]
-            .removesuffix(" Inc.")
-            .removesuffix(" Co.")
-            .removesuffix(" Corporation"),
+            "airline": self.airlines[self.input],
             "flights": len(scheduled),
             "cancelled": 1 - len(flown) / len(scheduled),
             "late": float((flown["dep_delay"] > LATE).mean()),
@@ -79,12 +77,12 @@ def read_table(name, columns):
 
 def table(ranking):
     """The ranking as lines of text: a bar for each hour of the day, the tallest for a mean delay of 40 minutes or more."""
-    yield f"    {'airline':<18}  flights  cancelled  late   delay  {'5h':<9}to{'23h':>8}"
+    yield f"   {'airline':<15} flights late min 5h {'by the hour':^13} 23h"
     for place, airline in enumerate(ranking, 1):
         bars = "".join(bar(airline["by_hour"].get(hour)) for hour in HOURS)
         yield (
-            f"{place:>2}  {airline['airline']:<18}  {airline['flights']:>7,}  {airline['cancelled']:>9.1%}"
-            f"  {airline['late']:>4.0%}  {airline['delay']:>2.0f} min  {bars}"
+            f"{place:>2} {airline['airline']:<15} {airline['flights']:>7,} {airline['late']:>4.0%}"
+            f" {airline['delay']:>3.0f} {bars.rstrip()}"
         )
 
 
