@@ -325,7 +325,14 @@ def test_what_the_help_shows():
     assert Parameter("p", default=3, show_default=False).default_text is None
     assert Parameter("p", default=lambda context: 1).default_text is None
     kinds = [str, int, float, bool, JSONType, list]
-    assert [Parameter("p", type=kind).type_name for kind in kinds] == ["TEXT", "INTEGER", "FLOAT", "BOOLEAN", "JSON", "JSON"]
+    assert [Parameter("p", type=kind).type_name for kind in kinds] == [
+        "TEXT",
+        "INTEGER",
+        "FLOAT",
+        "BOOLEAN",
+        "JSON",
+        "JSON",
+    ]
     assert IncludeFile("p").type_name == "FILE"
 
 
