@@ -23,11 +23,11 @@ PATIENCE = 60
 TROUBLE = Path(__file__).parents[1] / "flows/trouble.py"
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for ``condition``, or fail."""
+def until(condition: Callable[[], object], what: str, story: Callable[[], str] = str) -> None:
+    """Wait for ``condition``, or fail and tell the ``story``."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"still not: {what}"
+        assert time.monotonic() < deadline, f"still not: {what}\n{story()}"
         time.sleep(0.01)
 
 
@@ -145,7 +145,7 @@ class Terminal:
 
     def finish(self) -> int:
         """Read until the command has ended; returns its exit code."""
-        until(lambda: (self.read(), self.process.poll() is not None)[1], f"ended\n{self.text}")
+        until(lambda: (self.read(), self.process.poll() is not None)[1], "ended", lambda: self.text)
         while self.read():
             pass
         return self.process.returncode

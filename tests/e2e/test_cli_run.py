@@ -134,7 +134,7 @@ class OutputFlow(FlowSpec):
 """)
     said = outputs(asyncflow("run", flow))
 
-    assert "  [red]blanks[/red] \x1b[31mred\x1b[0m\x1b[0m" in said
+    assert "  [red]blanks[/red] \x1b[31mred\x1b[0m" in said
     assert "bad \ufffd\ufffd utf-8, cleared, \u2407" in said
     raw = subprocess.run(
         asyncflow.command("logs", f"{asyncflow.last_run()}/start/1"), cwd=asyncflow.folder, env=asyncflow.environment,
@@ -235,6 +235,16 @@ def test_a_file_without_one_flow_is_a_usage_error(asyncflow: Asyncflow, source: 
         asyncflow.flow(source)
 
     assert said in asyncflow("run", "flow.py", "--no-pylint", code=2).stderr
+
+
+def test_a_missing_value_is_a_usage_error_and_a_wrong_definition_a_failure(asyncflow: Asyncflow, greet: Path) -> None:
+    said = asyncflow("run", f"{TROUBLE}:WaitingFlow", code=2).stderr
+    assert "--folder" in said
+
+    greet.write_text(GREET.replace('Parameter("times", default=1', 'Parameter("times", default=1, type=dict'))
+    said = asyncflow("run", greet, code=1).stderr
+    assert "'times'" in said
+    assert "Traceback" not in said
 
 
 def test_an_import_that_fails_shows_the_files_own_frames(asyncflow: Asyncflow) -> None:

@@ -71,7 +71,7 @@ class BarsFlow(FlowSpec):
 
 def test_ctrl_c_stops_the_run_and_restores_the_terminal(asyncflow: Asyncflow, terminal, tmp_path: Path) -> None:
     screen = terminal("run", f"{TROUBLE}:WaitingFlow", "--folder", tmp_path, "--max-workers", "2")
-    screen.wait_for("2 running")
+    screen.wait_for(" 2 running")
 
     screen.press(b"\x03")
 
@@ -88,7 +88,7 @@ def test_ctrl_c_stops_the_run_and_restores_the_terminal(asyncflow: Asyncflow, te
 
 def test_ctrl_c_twice_kills(asyncflow: Asyncflow, terminal, tmp_path: Path) -> None:
     screen = terminal("run", f"{TROUBLE}:WaitingFlow", "--folder", tmp_path, "--max-workers", "2", "--stubborn", "true")
-    screen.wait_for("2 running")
+    screen.wait_for(" 2 running")
 
     screen.press(b"\x03")
     screen.wait_for("Stopping 2 tasks")

@@ -16,7 +16,7 @@ from asyncflow.ui import text
         (b"   leading blanks stay", "   leading blanks stay"),
         (b"\ttabs too", "\ttabs too"),
         ("naïve ☃ 你好".encode(), "naïve ☃ 你好"),
-        (b"\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m\x1b[0m"),
+        (b"\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
         (b"\x1b[1;38:2::10:20:30mtrue colour", "\x1b[1;38:2::10:20:30mtrue colour\x1b[0m"),
         (b"\x1b[2J\x1b[Hcleared", "cleared"),
         (b"\x1b]0;a new title\x07text", "text"),

@@ -35,7 +35,8 @@ from asyncflow.events import (
     TaskLog,
 )
 from asyncflow.ui.jsonlines import JsonView, as_object, encode
-from asyncflow.ui.live import LiveView, visible
+from asyncflow.ui.lines import progress
+from asyncflow.ui.live import LiveView, can_draw, visible
 from asyncflow.ui.order import ROOM, Order
 from asyncflow.ui.output import Output
 from asyncflow.ui.plain import PlainView
@@ -242,10 +243,31 @@ def test_output_stands_above_the_bars_and_is_no_markup(paper: Paper) -> None:
     assert shown.index("xxx") < shown.index("start")
 
 
+def test_bars_and_summaries_tell_who_waits_for_another_attempt(paper: Paper) -> None:
+    items = [run_started({"work": 1}), started("work", 7), failed("work", 7)]
+    view = LiveView(RUN, fan_graph(), Output(paper))
+    for item in items:
+        view.take(item)
+    drawn(view, last=False)
+    view.close()
+
+    assert "1 to be tried again" in paper.read_back()
+    assert "1 to be tried again" in progress(view.tally.rows(NOON)[1])
+
+
+def test_a_terminal_that_can_do_nothing_gets_lines(paper: Paper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paper, "isatty", lambda: True)
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert can_draw(Output(paper))
+    monkeypatch.setenv("TERM", "dumb")
+    assert not can_draw(Output(paper))
+
+
 def test_a_short_terminal_shows_what_is_under_way() -> None:
     def row(name: str, total: int, done: int, running: int) -> Row:
         return Row(
-            name=name, total=total, done=done, running=running, failed=0, cancelled=0, rate=None, left=None
+            name=name, total=total, done=done, running=running, failed=0, cancelled=0, waiting=0, rate=None, left=None
         )  # fmt: skip
 
     done = [row(f"done{n}", 1, 1, 0) for n in range(20)]

@@ -66,9 +66,10 @@ def _view(engine: Engine, handle: RunHandle, options: RunOptions, output: Output
         return JsonView(handle.pathspec, graph, output)
     # A debugger in a step of the inline executor needs the terminal for itself.
     if not options.quiet and options.executor != "inline" and output.is_terminal:
-        from asyncflow.ui.live import LiveView
+        from asyncflow.ui.live import LiveView, can_draw
 
-        return LiveView(handle.run_id, graph, output)
+        if can_draw(output):
+            return LiveView(handle.run_id, graph, output)
     from asyncflow.ui.plain import PlainView
 
     return PlainView(handle.run_id, graph, output, quiet=options.quiet)

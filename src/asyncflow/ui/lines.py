@@ -72,14 +72,21 @@ class Lines:
 def progress(row: Row) -> str:
     """``4,120 of 10,000 done, 16 running, 2 failed, 830/s, about 7 s left``."""
     parts = [f"{count(row.done)} of {count(row.total)} done" if row.total else f"{count(row.done)} done"]
-    for number, word in ((row.running, "running"), (row.failed, "failed"), (row.cancelled, "cancelled")):
-        if number:
-            parts.append(f"{count(number)} {word}")
+    if row.running:
+        parts.append(f"{count(row.running)} running")
+    if trouble := troubles(row):
+        parts.append(trouble)
     if row.rate is not None:
         parts.append(rate(row.rate))
     if row.left and not row.complete:
         parts.append(f"about {duration(row.left)} left")
     return ", ".join(parts)
+
+
+def troubles(row: Row) -> str:
+    """``2 failed, 1 to be tried again``; empty when all is well."""
+    parts = ((row.failed, "failed"), (row.cancelled, "cancelled"), (row.waiting, "to be tried again"))
+    return ", ".join(f"{count(number)} {word}" for number, word in parts if number)
 
 
 def _took(item: Ending) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncflow.events import EventsDropped, TaskFailed, TaskLog, TaskSucceeded
-from asyncflow.ui.lines import Lines
+from asyncflow.ui.lines import Lines, troubles
 from asyncflow.ui.tally import Tally
 from asyncflow.ui.text import count, counted, duration, plain, rate
 from asyncflow.ui.view import Backlog
@@ -34,17 +34,20 @@ FAILURES = 100
 LINES_A_FRAME = 256 << 10
 """Characters of output shown in one frame: more than anybody reads, and no more than a terminal draws in time."""
 BAR = 30
-"""Cells."""
+"""Cells of a bar at most; it gives way to the numbers."""
 _COLUMNS: tuple[tuple[JustifyMethod, int], ...] = (
-    ("left", 5),  # the step
-    ("left", 5),  # its bar
     ("right", 7),  # done of all
     ("left", 9),  # running
     ("left", 0),  # failed
     ("right", 6),  # rate
     ("right", 8),  # time left
 )
-"""Least widths, so that the numbers stand still."""
+"""Least widths of the columns beside a step's name and bar, so that the numbers stand still."""
+
+
+def can_draw(output: Output) -> bool:
+    """Whether ``output`` is a terminal that can move its cursor."""
+    return output.is_terminal and not Console(file=cast("IO[str]", _Screen(output))).is_dumb_terminal
 
 
 class LiveView:
@@ -188,6 +191,8 @@ def visible(rows: Sequence[Row], room: int) -> list[Row]:
 
 def _table(rows: Iterable[Row], steps: int, title: str) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(min_width=4, max_width=BAR)
     for justify, width in _COLUMNS:
         table.add_column(justify=justify, min_width=width, no_wrap=True)
     shown = 0
@@ -204,13 +209,13 @@ def _table(rows: Iterable[Row], steps: int, title: str) -> Table:
 
 def _cells(row: Row) -> tuple[Text | ProgressBar, ...]:
     total = row.total
-    bar = ProgressBar(total=total or 1, completed=row.ended, width=BAR, finished_style=_finished_style(row))
+    bar = ProgressBar(total=total or 1, completed=row.ended, finished_style=_finished_style(row))
     return (
         Text(row.name),
         bar,
         Text(f"{count(row.done)}/{count(total)}" if total is not None else count(row.done)),
         Text(f"{count(row.running)} running" if row.running else "", style="cyan"),
-        Text(_bad(row), style="red"),
+        Text(troubles(row), style="red"),
         Text(rate(row.rate) if row.rate is not None else "", style="dim"),
         Text(f"{duration(row.left)} left" if row.left and not row.complete else "", style="dim"),
     )
@@ -218,8 +223,3 @@ def _cells(row: Row) -> tuple[Text | ProgressBar, ...]:
 
 def _finished_style(row: Row) -> str:
     return "bar.finished" if not row.failed and not row.cancelled else "red"
-
-
-def _bad(row: Row) -> str:
-    parts = ((row.failed, "failed"), (row.cancelled, "cancelled"))
-    return ", ".join(f"{count(number)} {word}" for number, word in parts if number)

@@ -68,6 +68,8 @@ class Row:
     running: int
     failed: int
     cancelled: int
+    waiting: int
+    """To be tried again."""
     rate: float | None
     left: float | None
     """Seconds until the last one ends, at this rate."""
@@ -231,6 +233,7 @@ class Tally:
             running=step.running,
             failed=step.failed,
             cancelled=step.cancelled,
+            waiting=step.waiting,
             rate=speed,
             left=left,
         )

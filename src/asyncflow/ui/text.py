@@ -32,7 +32,7 @@ def safe(line: bytes) -> str:
         return text
     text = text.rstrip("\r\n").rpartition("\r")[2]
     shown = _CONTROL.sub(_harmless, text)
-    return shown + _RESET if "\x1b" in shown else shown
+    return shown + _RESET if "\x1b" in shown and not shown.endswith(_RESET) else shown
 
 
 def _harmless(found: re.Match[str]) -> str:
