@@ -417,6 +417,29 @@ def test_a_bug_in_the_display_does_not_stop_the_run() -> None:
     assert view.closed == 1
 
 
+def test_nor_does_a_bug_in_the_counting() -> None:
+    class Broken(Recorder):
+        def take(self, item) -> None:
+            super().take(item)
+            if self.taken == 5:
+                raise KeyError("a step that nobody knows")
+
+    view = Broken()
+    read: list[object] = []
+
+    async def items():
+        for item in fan_out(100):
+            read.append(item)
+            yield item
+            await asyncio.sleep(0)
+
+    error = asyncio.run(show(items(), view))
+
+    assert isinstance(error, KeyError)
+    assert len(read) == len(fan_out(100))
+    assert view.closed == 1
+
+
 def test_an_error_of_the_stream_is_raised_after_the_terminal_is_given_back() -> None:
     async def broken():
         yield run_started()

@@ -87,7 +87,7 @@ def _conclude(handle: RunHandle, view: View, options: RunOptions, failed: RunFai
     if failed is None:
         if not options.quiet and not view.tells_the_end:
             done = counted(sum(step.done for step in tally.steps.values()), "task")
-            say(f"Run {pathspec} succeeded in {took}: {done}.")
+            say(f"Run {pathspec} succeeded{f' in {took}' if took else ''}: {done}.")
         return 0
     finished = tally.finished
     first = finished.first_failure if finished is not None else None

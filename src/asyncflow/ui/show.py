@@ -28,7 +28,7 @@ async def show(
     try:
         async for item in items:
             for shown in order.sort(item):
-                view.take(shown)
+                pump.take(shown)
             pump.news.set()
             if view.full and not drawing.done():
                 await pump.room()
@@ -49,6 +49,15 @@ class _Pump:
         self.news = asyncio.Event()
         self.ended = asyncio.Event()
         self.error: Exception | None = None
+        self._deaf = False
+
+    def take(self, item: StreamItem) -> None:
+        """Go on counting when drawing has failed, but not when counting has."""
+        if not self._deaf:
+            try:
+                self._view.take(item)
+            except Exception as error:
+                self.error, self._deaf = error, True
 
     def end(self) -> None:
         """The stream is over: draw what is left."""
@@ -64,7 +73,7 @@ class _Pump:
     async def draw(self) -> None:
         try:
             last = False
-            while not last:
+            while not last and self.error is None:
                 last = self.ended.is_set()
                 frame = self._view.frame(self._now(), last=last)
                 if frame is not None:
