@@ -13,9 +13,9 @@ from asyncflow.worker.state import Reader
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping, Sequence
 
-    from asyncflow.events import BlobRef, TaskInput, TaskSpec
+    from asyncflow.events import BlobRef, TaskId, TaskInput, TaskSpec
     from asyncflow.flow import FlowSpec
-    from asyncflow.graph import FlowGraph
+    from asyncflow.graph import FlowGraph, Node
     from asyncflow.worker.state import Shelf
 
 BATCH = 256
@@ -38,6 +38,8 @@ class Inputs:
         self._views: MutableMapping[int, FlowSpec] = {}
         self._batches: dict[int, _Batch] = {}
         self._by_step: dict[str, int] | None = None
+        self._closed: dict[str, Node | None] = {}
+        """By the last step of a branch: the foreach that the join closes, if it is one."""
         if len(self) > KEPT:
             from weakref import WeakValueDictionary
 
@@ -94,11 +96,23 @@ class Inputs:
         view = self._views.get(position)
         if view is None:
             task = self._spec.inputs[position].task
-            frames = _frames(self._graph, self._spec, task.path, task.step)
+            frames = self._frames(task)
             batch = self._batch(position)
             backing = InputState(self._flow_class, self._shelf, batch, position % BATCH, step=task.step, frames=frames)
             view = self._views[position] = make_view(self._flow_class, backing)
         return view
+
+    def _frames(self, task: TaskId) -> tuple[Frame, ...]:
+        """The foreach nest around an input: that of the join and, of a foreach join, the level that it closes."""
+        outer = self._spec.frames
+        depth = len(outer)
+        if task.step not in self._closed:
+            nest = [name for name in self._graph[task.step].splits if self._graph[name].kind is NodeKind.FOREACH]
+            self._closed[task.step] = self._graph[nest[depth]] if len(nest) > depth else None
+        closed = self._closed[task.step]
+        if closed is None or len(task.path) <= depth:
+            return outer
+        return (*outer, Frame(closed.name, closed.foreach_var or "", task.path[depth], len(self)))
 
     def _batch(self, position: int) -> _Batch:
         number = position // BATCH
@@ -153,13 +167,3 @@ class InputState(Reader):
     def fetch(self, ref: BlobRef, name: str) -> Any:
         self._batch.fetch(name)
         return super().fetch(ref, name)
-
-
-def _frames(graph: FlowGraph, spec: TaskSpec, path: tuple[int, ...], step: str) -> tuple[Frame, ...]:
-    """The foreach nest around an input: that of the join and, of a foreach join, the level that it closes."""
-    nest = [name for name in graph[step].splits if graph[name].kind is NodeKind.FOREACH]
-    depth = len(spec.frames)
-    if len(nest) <= depth or len(path) <= depth:
-        return spec.frames
-    closed = graph[nest[depth]]
-    return (*spec.frames, Frame(closed.name, closed.foreach_var or "", path[depth], len(spec.inputs)))
