@@ -386,6 +386,7 @@ def test_the_name_of_a_foreach_may_be_a_variable():
     played = succeed(VariableFlow)
     assert played.data("join")["seen"] == [4, 5]
     assert played.data("join")["places"] == [0, 1]
+    assert played.data("join")["inputs"] == [4, 5]
 
 
 def test_an_inner_fan_out_over_the_same_variable_does_not_hide_the_outer_one():

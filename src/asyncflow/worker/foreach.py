@@ -12,11 +12,13 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Sequence, V
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncflow.errors import InvalidForeach
+from asyncflow.events import Frame
 from asyncflow.flow import where_is
+from asyncflow.store.artifacts import COMPANION
 from asyncflow.store.serializers import pack_items, to_blob
 
 if TYPE_CHECKING:
-    from asyncflow.events import BlobRef, Frame
+    from asyncflow.events import BlobRef
     from asyncflow.flow import FlowSpec
     from asyncflow.worker.state import Reader, TaskState
 
@@ -136,6 +138,8 @@ def _worth_packing(frozen: Frozen, ref: BlobRef) -> bool:
 def item_of(state: Reader, flow: FlowSpec, frame: Frame) -> Any:
     """The item that ``frame`` names; None where neither the companion nor the list itself is at hand."""
     loader = state.shelf.loader
+    if not frame.var:
+        frame = _named(state, frame)
     packed = state.refs.get(packed_name(frame.step, frame.var))
     if packed is not None:
         return loader.load_item(packed, frame.var, frame.index)
@@ -143,7 +147,17 @@ def item_of(state: Reader, flow: FlowSpec, frame: Frame) -> Any:
     if whole is not None:
         return loader.load(whole, frame.var)[frame.index]
     # After a join inside the fan-out there is the list, if at all, under its own name.
-    value: Any = getattr(flow, frame.var, None)
+    value: Any = getattr(flow, frame.var, None) if frame.var else None
     if not _indexable(value) or len(value) <= frame.index:
         return None
     return value[frame.index]
+
+
+def _named(state: Reader, frame: Frame) -> Frame:
+    """Where ``foreach=`` is an expression, the graph doesn't know the variable; the name of the companion does."""
+    prefix = f"{frame.step}."
+    for name in state.refs:
+        if name.startswith(prefix) and name.endswith(COMPANION):
+            var = name[len(prefix) :].removesuffix(COMPANION).removesuffix(":")
+            return Frame(frame.step, var, frame.index, frame.width)
+    return frame
