@@ -116,8 +116,9 @@ def _machine(result: Result) -> str:
     versions = f"Python {m['python']}, SQLite {m['sqlite']}, asyncflow {m['asyncflow']} ({m['commit']})"
     if m["metaflow"]:
         versions += f", Metaflow {m['metaflow']}"
+    load = " and ".join(f"{each}" for each in m["load"])
     return (
-        f"Medians of one sitting, whole processes with their start-up. {m['cores']} cores of a shared {m['processor']},"
+        f"Medians of one sitting (load average {load} before and after it), whole processes with their start-up. {m['cores']} cores of a shared {m['processor']},"
         f" {m['memory_gb']} GB, {m['system']}, {m['filesystem']}; {m['workers']} workers each; {versions}."
     )
 

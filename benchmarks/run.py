@@ -182,12 +182,14 @@ def main() -> None:
     field = contenders(tuple(sorted(options.sizes)), options.rounds)
     RESULTS.mkdir(exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=RESULTS))
+    load = [round(os.getloadavg()[0], 1)]
     try:
         write_metaflow_flows(scratch)
         seconds = measure(field, scratch)
         peaks = memory(field, scratch)
         lag = loop_lag(max(options.sizes), scratch)
-        machine = describe(scratch) | {"workers": workers(), "metaflow": metaflow_version()}
+        load.append(round(os.getloadavg()[0], 1))
+        machine = describe(scratch) | {"workers": workers(), "metaflow": metaflow_version(), "load": load}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     result = {"machine": machine, "loop_lag": lag, "contenders": summary(field, seconds, peaks)}
