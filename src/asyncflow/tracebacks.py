@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120 - pathlib isn't imported by workers
 _IMPORTING = "<frozen importlib"
+_LIBRARY = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - likewise
+_LOOPS = (f"{_LIBRARY}asyncio{os.sep}", f"{_LIBRARY}concurrent{os.sep}")
+"""What stands between us and an async step."""
+_LONGEST_MESSAGE = 2_000
+_LONGEST_TRACEBACK = 64_000
+"""Characters: a failure is kept in the journal, whatever a step puts into an exception."""
 
 
 def message_of(error: BaseException) -> str:
@@ -20,13 +26,11 @@ def message_of(error: BaseException) -> str:
         said = _storable(str(error).strip())
     except Exception:
         said = "(its text can't be shown: str() of it raises)"
-    if isinstance(error, AsyncflowError) and said:
-        return said
-    first, _, more = said.partition("\n")
-    if more:
-        first += " …"
-    name = type(error).__qualname__
-    return f"{name}: {first}" if first else name
+    if not isinstance(error, AsyncflowError) or not said:
+        first, _, more = said.partition("\n")
+        name = type(error).__qualname__
+        said = (f"{name}: {first}" if first else name) + (" …" if more else "")
+    return said if len(said) <= _LONGEST_MESSAGE else said[:_LONGEST_MESSAGE] + " …"
 
 
 def step_traceback(error: BaseException) -> str:
@@ -52,7 +56,11 @@ def _summary(error: BaseException) -> TracebackException:
 
 
 def _text(summary: TracebackException) -> str:
-    return _storable("".join(summary.format()))
+    text = _storable("".join(summary.format()))
+    if len(text) <= _LONGEST_TRACEBACK:
+        return text
+    half = _LONGEST_TRACEBACK // 2
+    return f"{text[:half]}\n  … {len(text) - 2 * half:,} characters …\n{text[-half:]}"
 
 
 def _storable(text: str) -> str:
@@ -65,6 +73,8 @@ def _strip(summary: TracebackException, seen: set[int]) -> None:
         return
     seen.add(id(summary))
     summary.stack[:] = [frame for frame in summary.stack if not _ours(frame)]
+    while summary.stack and summary.stack[0].filename.startswith(_LOOPS):
+        del summary.stack[0]
     for other in (summary.__cause__, summary.__context__, *(getattr(summary, "exceptions", None) or ())):
         if other is not None:
             _strip(other, seen)

@@ -394,6 +394,8 @@ def test_a_parser_is_applied_in_steps_and_only_there(file):
     class FileFlow(FlowSpec):
         numbers = IncludeFile("numbers", parser=parse)
         length = IncludeFile("length", parser="builtins.len")
+        count = IncludeFile("count", parser="len")
+        again = IncludeFile("again", parser="parse")
         plain = IncludeFile("plain")
         none = IncludeFile("none", parser=parse)
 
@@ -405,12 +407,14 @@ def test_a_parser_is_applied_in_steps_and_only_there(file):
 
         @step
         def end(self):
-            self.again = self.numbers
+            self.later = self.numbers
+            self.others = (self.count, self.again)
 
     calls.clear()
-    played = succeed(FileFlow, numbers=str(file), length=str(file), plain=file)
+    played = succeed(FileFlow, numbers=str(file), length=str(file), plain=file, count=file, again=file)
     end = played.data("end")
     assert end["seen"] == ([1, 2, 3], 6, 6, None)
-    assert end["again"] == [1, 2]
+    assert end["later"] == [1, 2]
+    assert end["others"] == (6, [1, 2])
     assert end["numbers"] == file.read_text(encoding="utf-8")
-    assert len(calls) == 2
+    assert len(calls) == 3

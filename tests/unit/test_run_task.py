@@ -692,6 +692,7 @@ WAYS = {
     "interrupt": lambda: throw(KeyboardInterrupt()),
     "recursion": recurse,
     "group": several,
+    "long": lambda: throw(ValueError("x" * 1_000_000)),
 }
 
 
@@ -710,6 +711,7 @@ WAYS = {
         ("exit text", "SystemExit: bye", "builtins.SystemExit", True),
         ("interrupt", "KeyboardInterrupt", "builtins.KeyboardInterrupt", True),
         ("recursion", "RecursionError: maximum", "builtins.RecursionError", True),
+        ("long", "ValueError: xxx", "builtins.ValueError", True),
         ("group", "ExceptionGroup: two (2 sub-exceptions)", "builtins.ExceptionGroup", True),
     ],
 )
@@ -719,8 +721,8 @@ def test_whatever_a_step_raises_is_its_failure(how, message, exception, retriabl
     assert (failure.kind, failure.exception, failure.retriable) == (FailureKind.USER, exception, retriable)
     assert "test_run_task.py" in failure.traceback
     assert "src/asyncflow/" not in failure.traceback
-    failure.message.encode()
-    failure.traceback.encode()
+    assert len(failure.message.encode()) < 4_000
+    assert len(failure.traceback.encode()) < 100_000
 
 
 def test_the_traceback_shows_causes_and_lines():
@@ -853,6 +855,7 @@ def test_an_async_step_that_raises_is_a_failure():
     failure = fail(AsyncFailFlow)
     assert failure.message == "ValueError: async"
     assert 'raise ValueError("async")' in failure.traceback
+    assert "runners.py" not in failure.traceback
 
 
 def test_the_value_that_a_step_returns_is_ignored():

@@ -94,13 +94,16 @@ class IncludeFile(Parameter):
             return content
         parsed = flow._asyncflow.parsed
         if self.attribute not in parsed:
-            parsed[self.attribute] = self._parser()(content)
+            parsed[self.attribute] = self._parser(type(flow))(content)
         return parsed[self.attribute]
 
-    def _parser(self) -> Callable[[Any], Any]:
+    def _parser(self, flow_class: type) -> Callable[[Any], Any]:
         if callable(self.parser):
             return self.parser
+        import builtins
         from importlib import import_module
 
-        module, _, function = str(self.parser).rpartition(".")
-        return cast("Callable[[Any], Any]", getattr(import_module(module or "builtins"), function))
+        place, _, function = str(self.parser).rpartition(".")
+        # A name without a module is one of the flow's file, or a built-in.
+        found = getattr(import_module(place or flow_class.__module__), function, None)
+        return cast("Callable[[Any], Any]", found or getattr(builtins, function))
