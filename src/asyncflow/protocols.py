@@ -49,7 +49,7 @@ class Session(Protocol):
     """One run's use of an executor.
 
     For each submitted spec exactly one ending is emitted; before it at most one ``TaskAccepted`` and at
-    most one ``TaskStarted``. Every log line of an attempt is emitted before its ending.
+    most one ``TaskStarted``. Every log line of an attempt is emitted after its start and before its ending.
     """
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from asyncflow import FlowSpec, Parameter, step
 
 
@@ -163,6 +165,31 @@ class CountdownFlow(FlowSpec):
         self.left -= 1
         self.again = "yes" if self.left else "no"
         self.next({"yes": self.tick, "no": self.end}, condition="again")
+
+    @step
+    def end(self):
+        pass
+
+
+class TalkingFlow(FlowSpec):
+    """A fan-out whose tasks print to both streams."""
+
+    n = Parameter("n", default=10, type=int)
+
+    @step
+    def start(self):
+        self.items = list(range(self.n))
+        self.next(self.work, foreach="items")
+
+    @step
+    def work(self):
+        print("out", self.input)
+        print("err", self.input, file=sys.stderr)
+        self.next(self.join)
+
+    @step
+    def join(self, inputs):
+        self.next(self.end)
 
     @step
     def end(self):

@@ -11,9 +11,9 @@ import pytest
 
 from asyncflow.engine.runner import Engine
 from asyncflow.errors import ParameterError, RunCancelled, RunFailed, UsageError
-from asyncflow.events import FailureKind, OnFailure, RunFinished, RunState, TaskLog, TaskSucceeded
+from asyncflow.events import FailureKind, OnFailure, RunFinished, RunState, TaskLog, TaskStarted, TaskSucceeded
 from asyncflow.executors.local import LocalExecutor
-from flows.shapes import BranchFlow, CountdownFlow, LinearFlow, NestedFlow, SquaresFlow, SwitchFlow
+from flows.shapes import BranchFlow, CountdownFlow, LinearFlow, NestedFlow, SquaresFlow, SwitchFlow, TalkingFlow
 from flows.trouble import BadForeachFlow, OneBadItemFlow, WaitingFlow, WrongNextFlow
 
 pytestmark = pytest.mark.anyio
@@ -170,6 +170,20 @@ async def test_events_come_in_order_and_end_with_the_run(store):
     assert events[-1].state is RunState.SUCCEEDED
     again = [event async for event in handle.events()]
     assert again == events[-1:]
+
+
+async def test_a_start_comes_before_its_lines_and_its_lines_before_its_end(store):
+    speaking, lines = set(), 0
+    async with Engine(TalkingFlow, store=store, max_workers=2).start(n=300) as handle:
+        async for event in handle.events():
+            if isinstance(event, TaskStarted):
+                speaking.add(event.attempt)
+            elif isinstance(event, TaskLog):
+                assert event.attempt in speaking
+                lines += 1
+            elif isinstance(event, TaskSucceeded):
+                speaking.remove(event.attempt)
+    assert lines == 600
 
 
 async def waiting_pids(folder: Path, n: int) -> list[int]:

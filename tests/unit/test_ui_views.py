@@ -37,7 +37,6 @@ from asyncflow.events import (
 from asyncflow.ui.jsonlines import JsonView, as_object, encode
 from asyncflow.ui.lines import progress
 from asyncflow.ui.live import LiveView, can_draw, visible
-from asyncflow.ui.order import ROOM, Order
 from asyncflow.ui.output import Output
 from asyncflow.ui.plain import PlainView
 from asyncflow.ui.show import show
@@ -477,44 +476,3 @@ def test_logs_count_nothing(paper: Paper) -> None:
     view.take(TaskLog(attempt("work", 7), "stderr", NOON, b"x"))
 
     assert view.tally.steps["work"].seen == 0
-
-
-# -- order -------------------------------------------------------------------------------------------
-
-
-def in_order(*items) -> list:
-    order = Order()
-    return [shown for item in items for shown in order.sort(item)]
-
-
-def test_a_start_comes_before_the_lines_that_overtook_it() -> None:
-    one, two = log("work", 7, b"one"), log("work", 7, b"two")
-    start, end = started("work", 7), succeeded("work", 7)
-
-    assert in_order(one, start, two, end) == [start, one, two, end]
-
-
-def test_lines_of_a_task_that_was_never_reported_as_started_come_with_its_end() -> None:
-    line, other = log("work", 7, b"one"), log("work", 8, b"other")
-    end = failed("work", 7)
-
-    assert in_order(line, other, end, finished()) == [line, end, other, finished()]
-
-
-def test_the_lines_of_a_second_attempt_wait_for_its_start() -> None:
-    first, second = failed("work", 7), TaskLog(attempt("work", 7, 1), "stdout", NOON, b"again")
-    start = started("work", 7, 1)
-
-    assert in_order(started("work", 7), first, second, start)[1:] == [first, start, second]
-
-
-def test_after_a_gap_nothing_is_held_back() -> None:
-    held, line, gap = log("work", 7, b"one"), log("work", 8, b"two"), EventsDropped(3)
-
-    assert in_order(held, gap, line) == [held, gap, line]
-
-
-def test_no_more_is_held_back_than_there_is_room() -> None:
-    lines = [log("work", 7, b"x") for _ in range(ROOM + 1)]
-
-    assert in_order(*lines) == lines

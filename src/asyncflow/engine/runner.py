@@ -27,7 +27,6 @@ from asyncflow.engine.scheduler import Scheduler
 from asyncflow.engine.shell import RunShell
 from asyncflow.engine.stream import Broadcast
 from asyncflow.errors import (
-    ExecutorError,
     FlowDefinitionError,
     RunCancelled,
     RunExists,
@@ -112,7 +111,7 @@ class Engine:
         self.grace = grace
         self.clock = clock
 
-    async def run(self, **parameters: object) -> Run:
+    async def run(self, /, **parameters: object) -> Run:
         """Run the flow to its end; returns the client's ``Run``.
 
         Raises ``RunFailed`` (with ``.pathspec`` and ``.failure``), ``RunCancelled``, ``ParameterError``, ``StoreError``.
@@ -121,7 +120,7 @@ class Engine:
         async with self.start(**parameters) as handle:
             return await handle.result()
 
-    def start(self, **parameters: object) -> RunHandle:
+    def start(self, /, **parameters: object) -> RunHandle:
         """A run to be entered with ``async with``: it starts there, and has ended when the block is left."""
         return RunHandle(self, parameters)
 
@@ -389,6 +388,6 @@ def _find_executor(engine: Engine) -> Executor:
             found = {point.name: point for point in entry_points(group="asyncflow.executors")}
             if name not in found:
                 known = ", ".join(sorted({"local", "inline", *found}))
-                raise ExecutorError(f"There is no executor named '{name}'. Installed are: {known}.")
+                raise UsageError(f"There is no executor named '{name}'. Installed are: {known}.")
             executor: Executor = found[name].load()()
             return executor

@@ -98,7 +98,10 @@ class RunShell:
     # -- what others call --------------------------------------------------------------------------
 
     def emit(self, event: ExecutorEvent, blobs: Sequence[SmallBlob]) -> None:
-        """An executor's ``Emit``."""
+        """An executor's ``Emit``. A start is told at once, as lines of output are, and so before them; what must be
+        durable first is told after its commit."""
+        if isinstance(event, TaskStarted):
+            self._stream.publish(event)
         self._post(event, blobs)
 
     def cancel(self, reason: str) -> None:
@@ -178,7 +181,8 @@ class RunShell:
         finish: FinishRun | None = None
         for event in events:
             commands = self._scheduler.handle(event)
-            self._stream.publish(event)
+            if not isinstance(event, TaskStarted):
+                self._stream.publish(event)
             if isinstance(event, TaskFailed):
                 self._log_failure(event)
             for command in commands:

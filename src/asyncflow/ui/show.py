@@ -6,8 +6,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from asyncflow.ui.order import Order
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -23,12 +21,10 @@ async def show(
     Returns the error that made the display stop early, if there was one: a run is worth more than its display.
     """
     pump = _Pump(view, now)
-    order = Order()
     drawing = asyncio.create_task(pump.draw(), name="asyncflow-display")
     try:
         async for item in items:
-            for shown in order.sort(item):
-                pump.take(shown)
+            pump.take(item)
             pump.news.set()
             if view.full and not drawing.done():
                 await pump.room()
