@@ -28,6 +28,19 @@ class Outcome(NamedTuple):
     blobs: list
 
 
+def spoil(how):
+    """Of a process that was just forked."""
+    if how == "Stillborn":
+        random.seed = die_at_once
+    else:
+        time.time = os.abort
+
+
+def die_at_once(*_):
+    print("not today", file=sys.stderr, flush=True)
+    os._exit(9)
+
+
 class StubProgram:
     """Steps leave files beside the flow; its ``qualname`` says what importing it does."""
 
@@ -48,26 +61,31 @@ class StubProgram:
                 (self.place / "died").touch()
                 os._exit(5)
 
-    def bind(self, context, worker):
+    def bind(self, context):
         if context.flow_name == "Unbound":
             raise OSError("the store is gone")
-        if context.flow_name == "Stillborn":
-            print("not today", file=sys.stderr)
-            os._exit(9)
-        if context.flow_name == "Poisoned":
-            time.time = os.abort
+        if context.flow_name in {"Stillborn", "Poisoned"}:
+            os.register_at_fork(after_in_child=lambda: spoil(context.flow_name))
 
-        def run(spec):
-            began = now()
-            steps = Steps(self.place, spec)
-            try:
-                value = getattr(steps, spec.attempt.task.step)(*spec.attempt.task.path[:1])
-            except BaseException as error:
-                return Outcome(TaskFailed(spec.attempt, failure_of(error), now(), began, worker), [])
-            blobs = [] if value is None else [SmallBlob(b"value", str(value).encode())]
-            return Outcome(TaskSucceeded(spec.attempt, NOTHING, None, began, now(), worker), blobs)
+        return StubTasks(self.place)
 
-        return run
+
+class StubTasks:
+    def __init__(self, place):
+        self.place = place
+
+    def foresee(self, spec):
+        raise OSError("this is only a chance to be quick")
+
+    def run(self, spec, worker):
+        began = now()
+        steps = Steps(self.place, spec)
+        try:
+            value = getattr(steps, spec.attempt.task.step)(*spec.attempt.task.path[:1])
+        except BaseException as error:
+            return Outcome(TaskFailed(spec.attempt, failure_of(error), now(), began, worker), [])
+        blobs = [] if value is None else [SmallBlob(b"value", str(value).encode())]
+        return Outcome(TaskSucceeded(spec.attempt, NOTHING, None, began, now(), worker), blobs)
 
 
 class Steps:
@@ -141,6 +159,28 @@ class Steps:
 
     def long_line(self, megabytes):
         sys.stdout.write("y" * (megabytes << 20))
+
+    def talks(self, index=0):
+        print("first")
+        self.until("go")
+        print("second")
+
+    def decorates(self, index=0):
+        print("\n   indented\n\n\x1b[31mred\x1b[0m\r\n\nlast")
+
+    def prints_and_dies(self, index=0):
+        os.write(1, b"one\nand half")
+        os._exit(1)
+
+    def unblocks(self, index=0):
+        """Fills the pipe and leaves it non-blocking, as some programs do with a pipe that they share with us."""
+        self.here()
+        os.set_blocking(1, False)
+        try:
+            while True:
+                os.write(1, b"x" * 1023 + b"\n")
+        except BlockingIOError:
+            pass
 
     # -- what goes wrong
 

@@ -29,8 +29,8 @@ class Desks:
     def __init__(self):
         self.seats = []
 
-    def hire(self, lane):
-        self.seats.append(FakeSeat(lane))
+    def hire(self, errand):
+        self.seats.append(FakeSeat(errand.lane))
         return self.seats[-1]
 
     def give(self, seat, errand):
@@ -333,7 +333,29 @@ def test_a_single_use_worker_gets_one():
     office = Office(slots=2, single=True)
     office.lane("work").pace.add(0.0001)
     office.submit(6)
-    assert queued(office) == [[1], [2]]
+    assert [queue for queue in queued(office) if queue] == [[1], [2]]
+
+
+def test_single_use_workers_are_made_before_they_are_needed():
+    office = Office(slots=2, starts=4, single=True)
+    office.submit(6)
+    office.start_all()
+    assert queued(office) == [[1], [2], [], []]
+    first, second, *ready = office.seats()
+    office.take(first)
+    office.end(first, 1.0)
+    office.handout.leave(first)
+    office.pump()
+    assert [queue for queue in queued(office) if queue] == [[2], [3]]
+    assert len(office.seats()) == 4
+    assert second.errands
+    assert any(seat.errands for seat in ready)
+
+
+def test_no_more_are_made_than_there_is_work():
+    office = Office(slots=4, starts=8, single=True)
+    office.submit(5)
+    assert len(office.seats()) == 5
 
 
 def test_what_a_leaving_worker_has_not_read_goes_to_others():
@@ -456,6 +478,10 @@ class HandoutMachine(RuleBasedStateMachine):
         assert sum(bool(seat.errands) for seat in seats) <= handout.slots
         assert list(handout._busy) == [] or all(seat.errands for seat in handout._busy)
         assert handout._starting == sum(seat.starting for seat in seats)
+        for lane in self.office.lanes.values():
+            mine = [seat for seat in seats if seat.lane is lane and not seat.leaving]
+            assert set(lane.coming) == {seat for seat in mine if seat.starting and not seat.errands}
+            assert set(lane.idle) == {seat for seat in mine if not seat.starting and not seat.errands}
         parked = {seat for seat in seats if not seat.errands and not seat.leaving and not seat.starting}
         assert set(handout._parked) == parked
         assert len(parked) <= 2 * handout.slots

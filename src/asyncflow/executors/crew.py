@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from asyncflow.events import Attempt, RunContext, Stream, TaskSpec
-    from asyncflow.executors.handout import Errand, Lane, Seat
+    from asyncflow.executors.handout import Errand, Seat
     from asyncflow.executors.zygote import Template
     from asyncflow.protocols import Emit, EmitLog
     from asyncflow.worker.wire import Report
@@ -128,7 +128,8 @@ class Crew:
 
     # -- Floor -------------------------------------------------------------------------------------
 
-    def hire(self, lane: Lane) -> Member | None:
+    def hire(self, errand: Errand) -> Member | None:
+        lane = errand.lane
         assert isinstance(lane, StepLane)
         session = lane.session
         try:
@@ -147,7 +148,7 @@ class Crew:
         session.members.add(member)
         self._members[member.number] = member
         template.brief(session.number, session.run)
-        member.order(session.number, most_tasks=1 if self._single else MOST_TASKS, most_growth=MOST_GROWTH)
+        member.order(session.number, errand.spec, 1 if self._single else MOST_TASKS, MOST_GROWTH)
         return member
 
     def give(self, seat: Seat, errand: Errand) -> bool:

@@ -76,6 +76,8 @@ class Lane:
         self.idle: list[Seat] = []
         """Workers that have nothing; the last was busy last, and its caches are warm."""
         self.busy: dict[Seat, None] = {}
+        self.coming: dict[Seat, None] = {}
+        """Workers that are on their way and have nothing yet."""
 
 
 class Seat:
@@ -100,8 +102,8 @@ class Seat:
 class Floor(Protocol):
     """What decisions act on."""
 
-    def hire(self, lane: Lane) -> Seat | None:
-        """A new worker, which may be given work at once. None: not now."""
+    def hire(self, errand: Errand) -> Seat | None:
+        """A new worker for the errand's lane, which may be given work at once. None: not now."""
         ...
 
     def give(self, seat: Seat, errand: Errand) -> bool:
@@ -121,7 +123,8 @@ class Handout:
     """``slots`` workers have work at any time; others that have served are kept for their next task.
 
     ``starts`` bounds the workers that are on their way: while new ones come slowly, short tasks are done by those
-    that are there. With ``single`` a worker gets one task in its life.
+    that are there. With ``single`` a worker gets one task in its life; while tasks wait, as many workers as there are
+    slots are made in advance, so that a task doesn't wait for its worker to be made.
 
     Each method that can free a slot or bring a spec sets ``due``; call ``pump`` then, once for many.
     """
@@ -157,9 +160,7 @@ class Handout:
         if seat.starting:
             seat.starting = False
             self._starting -= 1
-            self.due = True
-            if not seat.errands:
-                self._park(seat)
+            self._rest(seat)
 
     def began(self, seat: Seat, now: float) -> None:
         seat.busy_since = now
@@ -209,6 +210,8 @@ class Handout:
         self.recheck = None
         self._free_stuck(now)
         self._fill(now)
+        if self._single:
+            self._make_ready()
         while not self._waiting and len(self._busy) < self.slots and self._rebalance():
             self._fill(now)
         self.due = False
@@ -220,7 +223,7 @@ class Handout:
             if errand.withdrawn:
                 heappop(waiting)
                 continue
-            seat = self._choose(errand.lane, now)
+            seat = self._choose(errand, now)
             if seat is None:
                 return
             if not self._floor.give(seat, errand):
@@ -234,15 +237,15 @@ class Handout:
             if seat not in self._busy:
                 self._set_to_work(seat)
 
-    def _choose(self, lane: Lane, now: float) -> Seat | None:
+    def _choose(self, errand: Errand, now: float) -> Seat | None:
+        lane = errand.lane
         if len(self._busy) < self.slots:
             if lane.idle:
                 return lane.idle[-1]
+            if lane.coming:
+                return next(iter(lane.coming))
             if self._starting < self._starts:
-                seat = self._floor.hire(lane)
-                if seat is not None:
-                    self._starting += 1
-                return seat
+                return self._hire(errand)
         ahead = lane.pace.ahead
         if not ahead or self._single:
             return None
@@ -253,6 +256,23 @@ class Handout:
             if best is None or len(seat.errands) < len(best.errands):
                 best = seat
         return best
+
+    def _hire(self, errand: Errand) -> Seat | None:
+        seat = self._floor.hire(errand)
+        if seat is not None:
+            self._starting += 1
+            errand.lane.coming[seat] = None
+        return seat
+
+    def _make_ready(self) -> None:
+        """Workers for the tasks that come next, while others run."""
+        if not self._waiting:
+            return
+        lane = self._waiting[0].lane
+        wanted = min(len(self._waiting), self.slots)
+        while len(lane.idle) + len(lane.coming) < wanted and self._starting < self._starts:
+            if self._hire(self._waiting[0]) is None:
+                return
 
     def _free_stuck(self, now: float) -> None:
         """What stands behind a task that takes long goes to the front again."""
@@ -279,6 +299,7 @@ class Handout:
     def _set_to_work(self, seat: Seat) -> None:
         self._busy[seat] = None
         seat.lane.busy[seat] = None
+        seat.lane.coming.pop(seat, None)
         self._unpark(seat)
 
     def _rest(self, seat: Seat) -> None:
@@ -290,9 +311,12 @@ class Handout:
         if seat in self._busy:
             del self._busy[seat]
             del seat.lane.busy[seat]
+        seat.lane.coming.pop(seat, None)
         if seat.leaving:
             self._unpark(seat)
-        elif not seat.starting:
+        elif seat.starting:
+            seat.lane.coming[seat] = None
+        else:
             self._park(seat)
 
     def _unpark(self, seat: Seat) -> None:

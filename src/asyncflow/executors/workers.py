@@ -106,9 +106,10 @@ class Member(Seat):
             asks=self.catch_up,
         )
 
-    def order(self, run: int, *, most_tasks: int, most_growth: int) -> None:
+    def order(self, run: int, first: TaskSpec, most_tasks: int, most_growth: int) -> None:
         """Have the template make it; from here on it is listened to."""
-        order = Make(self.number, run, self._tag, most_tasks, most_growth)
+        known = first if len(first.inputs) == 1 else None
+        order = Make(self.number, run, self._tag, most_tasks, most_growth, known)
         self.template.make(order, self._given)
         self._listener.add(self._reports.fileno(), self._on_reports)
         if not self.paused:

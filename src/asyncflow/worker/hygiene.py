@@ -111,24 +111,39 @@ def flush() -> None:
     flush_c()
 
 
-def leftovers(threads: int) -> str:
-    """What a task left behind that would go on beside the next one; empty when nothing.
+class Hygiene:
+    """Of a worker that serves many tasks. Made before the first, asked to ``clean`` after each."""
 
-    ``threads`` is how many there were before. Ended children that nobody waited for are waited for here.
-    """
+    def __init__(self, streams: tuple[int, int], most_growth: int) -> None:
+        self._surroundings = Surroundings(streams)
+        self._threads = _thread_count()
+        self._memory = Memory()
+        self._most_growth = most_growth
+
+    def clean(self) -> str:
+        """Put everything back for the next task; where that can't be done, why."""
+        if self._memory.growth() > self._most_growth:
+            return "its memory has grown"
+        if _has_children():
+            return "a task left processes behind"
+        if _thread_count() > self._threads:
+            return "a task left threads behind"
+        self._surroundings.restore()
+        reseed()
+        return ""
+
+
+def _has_children() -> bool:
+    """Those that have ended, and that nobody waited for, are waited for here."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:
-        pass
-    else:
-        return "a task left child processes behind"
-    if thread_count() > threads:
-        return "a task left threads behind"
-    return ""
+        return False
+    return True
 
 
-def thread_count() -> int:
+def _thread_count() -> int:
     threading = sys.modules.get("threading")
     return 1 if threading is None else threading.active_count()
 

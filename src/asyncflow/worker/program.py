@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from asyncflow.events import SourceKind
 
@@ -13,14 +13,25 @@ if TYPE_CHECKING:
     from asyncflow.events import Failure, FlowSource, RunContext, TaskSpec
     from asyncflow.worker.task import Outcome
 
-    RunTask: TypeAlias = Callable[[TaskSpec], Outcome]
+
+class Tasks(Protocol):
+    """What runs the tasks of one run."""
+
+    def run(self, spec: TaskSpec, worker: str) -> Outcome:
+        """``worker`` is the worker's name in events."""
+        ...
+
+    def foresee(self, spec: TaskSpec) -> None:
+        """Called before workers are forked for ``spec`` and its siblings: have ready what they all read. Opens nothing
+        that stays open: they can't share it."""
+        ...
 
 
 class Program(Protocol):
     """Made once, in the template process, from a ``FlowSource``; raises what importing the flow raises."""
 
-    def bind(self, context: RunContext, worker: str) -> RunTask:
-        """Called in each worker: the function that runs its tasks. ``worker`` is the worker's name in events."""
+    def bind(self, context: RunContext) -> Tasks:
+        """Likewise called before workers are forked."""
         ...
 
 
@@ -53,20 +64,38 @@ class FlowProgram:
 
     def __init__(self, source: FlowSource) -> None:
         from asyncflow.loader import graph_of, load_flow
+        from asyncflow.worker import foreach, task
+
+        del foreach, task
+        self.flow = load_flow(source)
+        self.graph = graph_of(self.flow)
+
+    def bind(self, context: RunContext) -> Tasks:
+        return FlowTasks(self, context)
+
+
+class FlowTasks:
+    def __init__(self, program: FlowProgram, context: RunContext) -> None:
         from asyncflow.store.local import LocalStore
+
+        self._program = program
+        self._context = context
+        # Its files are opened when they are used, and again in another process.
+        self._store = LocalStore.open(context.store, create=False)
+
+    def run(self, spec: TaskSpec, worker: str) -> Outcome:
         from asyncflow.worker.task import run_task
 
-        self._run_task: Any = run_task
-        self._open_store = LocalStore.open
-        self._flow = load_flow(source)
-        self._graph = graph_of(self._flow)
+        program = self._program
+        return run_task(program.flow, program.graph, self._context, spec, self._store.blobs, worker=worker)
 
-    def bind(self, context: RunContext, worker: str) -> RunTask:
-        # Opened after the fork: a database connection must not be shared by processes.
-        blobs = self._open_store(context.store, create=False).blobs
-        run_task, flow, graph = self._run_task, self._flow, self._graph
+    def foresee(self, spec: TaskSpec) -> None:
+        """What it would do for each child of a fan-out: open the database, read the manifest and the list of items."""
+        from asyncflow.worker.foreach import packed_name, whole_name
+        from asyncflow.worker.task import _loader  # pyright: ignore[reportPrivateUsage]
 
-        def run(spec: TaskSpec) -> Outcome:
-            return run_task(flow, graph, context, spec, blobs, worker=worker)  # type: ignore[no-any-return]
-
-        return run
+        loader = _loader(self._store.blobs)
+        artifacts = loader.manifest(spec.inputs[0].manifest).artifacts
+        names = [name(frame.step, frame.var) for frame in spec.frames for name in (packed_name, whole_name)]
+        loader.prefetch(artifacts[name] for name in names if name in artifacts)
+        self._store.reader.close()

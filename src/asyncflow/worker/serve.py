@@ -11,6 +11,7 @@ between taking a spec and announcing it. What it promises the engine:
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -20,15 +21,15 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from msgspec.structs import replace
 
-from asyncflow.events import FailureKind, TaskFailed
+from asyncflow.events import Failure, FailureKind, TaskFailed
 from asyncflow.worker import kernel
-from asyncflow.worker.hygiene import Memory, Surroundings, flush, leftovers, reseed, thread_count
+from asyncflow.worker.hygiene import Hygiene, flush, reseed
 from asyncflow.worker.wire import Began, Broken, Ended, Hand, Leave, frame, read_spec, receive, unpack
 
 if TYPE_CHECKING:
     from asyncflow.events import Ending, RunContext, TaskSpec
     from asyncflow.protocols import SmallBlob
-    from asyncflow.worker.program import Program, RunTask
+    from asyncflow.worker.program import Program, Tasks
     from asyncflow.worker.wire import Make
 
 ROOM = 64 * 1024
@@ -53,33 +54,25 @@ class Channels(NamedTuple):
     stderr: int
 
 
-class Limits(NamedTuple):
-    """When a worker leaves so that a new one takes its place."""
-
-    tasks: int
-    growth: int
-
-
 class Worker:
     """Serves until it is told to leave, has reached a limit, or the engine is gone."""
 
-    def __init__(self, channels: Channels, order: Make, run_task: RunTask) -> None:
+    def __init__(self, channels: Channels, order: Make, tasks: Tasks) -> None:
         self._packets = socket.socket(fileno=channels.packets)
         self._reports = channels.reports
         self._streams = (channels.stdout, channels.stderr)
         self._tag = order.tag
         self._most_tasks = order.most_tasks
-        self._most_growth = order.most_growth
-        self._run_task = run_task
+        self._tasks = tasks
         self._pid = os.getpid()
+        self._name = f"pid {self._pid}"
         self._done = 0
-        self._threads = thread_count()
-        self._memory = Memory()
         self._interruptible = False
         """Whether SIGTERM may raise: in the user's code, and where nothing is kept that must be said first."""
         self._told_to_stop = False
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        self._surroundings = Surroundings(self._streams)
+        # A process for one task needs no way back.
+        self._hygiene = Hygiene(self._streams, order.most_growth) if order.most_tasks > 1 else None
         reseed()
 
     def serve(self) -> None:
@@ -115,9 +108,6 @@ class Worker:
         self._done += 1
         self._mark(seq)
         leaving = self._why_leave()
-        if not leaving:
-            self._surroundings.restore()
-            reseed()
         return frame(Ended(seq, ending, blobs, leaving)), leaving
 
     def _run(self, spec: TaskSpec, began: float) -> tuple[Ending, list[SmallBlob]]:
@@ -125,7 +115,7 @@ class Worker:
         blobs: list[SmallBlob] = []
         try:
             self._interruptible = True
-            outcome = self._run_task(spec)
+            outcome = self._tasks.run(spec, self._name)
             self._interruptible = False
             ending, blobs = outcome.ending, outcome.blobs
         except BaseException as error:
@@ -133,7 +123,7 @@ class Worker:
             from asyncflow.worker.failures import failure_of
 
             failure = failure_of(error, kind=FailureKind.CRASH)
-            ending = TaskFailed(spec.attempt, failure, time.time(), began, f"pid {self._pid}")
+            ending = TaskFailed(spec.attempt, failure, time.time(), began, self._name)
         if self._told_to_stop and isinstance(ending, TaskFailed):
             message = "The worker was told to stop by SIGTERM, and the step ended."
             ending = replace(ending, failure=replace(ending.failure, kind=FailureKind.CRASH, message=message))
@@ -154,11 +144,9 @@ class Worker:
     def _why_leave(self) -> str:
         if self._told_to_stop:
             return "it was told to stop"
-        if self._done >= self._most_tasks:
+        if self._done >= self._most_tasks or self._hygiene is None:
             return "it has served enough tasks"
-        if self._memory.growth() > self._most_growth:
-            return "its memory has grown"
-        return leftovers(self._threads)
+        return self._hygiene.clean()
 
     # -- channels ----------------------------------------------------------------------------------
 
@@ -204,7 +192,17 @@ def prepare_streams() -> None:
     faulthandler.enable(file=2, all_threads=False)
 
 
-def live(program: Program, context: RunContext, order: Make, channels: Channels, parent: int) -> NoReturn:
+def bound(program: Program, context: RunContext) -> Tasks | Failure:
+    """What runs the run's tasks, or why nothing can."""
+    try:
+        return program.bind(context)
+    except Exception as error:
+        from asyncflow.worker.failures import failure_of
+
+        return failure_of(error, kind=FailureKind.LOST)
+
+
+def live(tasks: Tasks | Failure, order: Make, channels: Channels, parent: int) -> NoReturn:
     """Make this process, just forked or spawned by ``parent`` and in a session of its own, a worker; never returns."""
     kernel.die_with_parent()
     if os.getppid() != parent:
@@ -214,9 +212,10 @@ def live(program: Program, context: RunContext, order: Make, channels: Channels,
     os.dup2(channels.stderr, 2)
     status = 1
     try:
-        run_task = _bind(program, context, channels)
-        if run_task is not None:
-            Worker(channels, order, run_task).serve()
+        if isinstance(tasks, Failure):
+            os.write(channels.reports, frame(Broken(tasks)))
+        else:
+            Worker(channels, order, tasks).serve()
         status = 0
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
@@ -224,20 +223,8 @@ def live(program: Program, context: RunContext, order: Make, channels: Channels,
         leave(status)
 
 
-def _bind(program: Program, context: RunContext, channels: Channels) -> RunTask | None:
-    try:
-        return program.bind(context, f"pid {os.getpid()}")
-    except Exception as error:
-        from asyncflow.worker.failures import failure_of
-
-        os.write(channels.reports, frame(Broken(failure_of(error, kind=FailureKind.LOST))))
-        return None
-
-
 def leave(status: int) -> NoReturn:
     """Exit as an interpreter does (what was registered with ``atexit`` runs), but without waiting for threads."""
-    import atexit
-
     try:
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - the only way to run them without the interpreter's end
         flush()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from asyncflow.worker import kernel
-from asyncflow.worker.serve import Channels, live, prepare_streams
+from asyncflow.worker.serve import Channels, bound, live, prepare_streams
 from asyncflow.worker.wire import Begin, Brief, Broken, Make, frame
 
 if TYPE_CHECKING:
@@ -91,4 +91,4 @@ def main(descriptor: int) -> NoReturn:
     except BaseException as error:
         os.write(channels.reports, frame(Broken(import_failure(error))))
         os._exit(1)
-    live(program, letter.brief.context, letter.order, channels, letter.parent)
+    live(bound(program, letter.brief.context), letter.order, channels, letter.parent)

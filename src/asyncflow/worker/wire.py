@@ -74,6 +74,8 @@ class Make(_Message, frozen=True):
     """Tasks after which the worker leaves."""
     most_growth: int
     """Bytes of memory over what it began with, past which it leaves."""
+    first: TaskSpec | None = None
+    """The task that it is made for, so that what that reads can be had in advance; None for a long spec."""
 
 
 class Signal(_Message, frozen=True):

@@ -19,9 +19,10 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, NoReturn
 
+from asyncflow.events import Failure
 from asyncflow.worker import kernel
 from asyncflow.worker.program import import_failure, load_program
-from asyncflow.worker.serve import Channels, live, prepare_streams
+from asyncflow.worker.serve import Channels, bound, live, prepare_streams
 from asyncflow.worker.wire import (
     Begin,
     Brief,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from asyncflow.events import RunContext
-    from asyncflow.worker.program import Program
+    from asyncflow.worker.program import Program, Tasks
     from asyncflow.worker.wire import Notice, Order
 
 ROOM = 64 * 1024
@@ -72,7 +73,8 @@ class Zygote:
         """Received, and not yet a worker's."""
         self._program: Program | None = None
         self._begin: Begin | None = None
-        self._runs: dict[int, RunContext] = {}
+        self._contexts: dict[int, RunContext] = {}
+        self._runs: dict[int, Tasks | Failure] = {}
         self._pids: dict[int, int] = {}
         self._workers: dict[int, int] = {}
         """Number of a worker to its pid, and back."""
@@ -114,8 +116,9 @@ class Zygote:
             case Begin():
                 self._import(order)
             case Brief(run=run, context=context):
-                self._runs[run] = context
+                self._contexts[run] = context
             case Forget(run=run):
+                self._contexts.pop(run, None)
                 self._runs.pop(run, None)
             case Make():
                 channels = Channels(*(self._descriptors.popleft() for _ in Channels._fields))
@@ -171,14 +174,21 @@ class Zygote:
 
     def _fork(self, program: Program, order: Make, channels: Channels) -> int:
         zygote = os.getpid()
+        tasks = self._runs.get(order.run)
+        if tasks is None:
+            tasks = self._runs[order.run] = bound(program, self._contexts[order.run])
+        if order.first is not None and not isinstance(tasks, Failure):
+            # What goes wrong here goes wrong again in the worker, which tells.
+            with contextlib.suppress(Exception):
+                tasks.foresee(order.first)
         _flush()
         with _no_fork_warning():
             pid = os.fork()
         if not pid:
-            self._become(program, order, channels, zygote)
+            self._become(tasks, order, channels, zygote)
         return pid
 
-    def _become(self, program: Program, order: Make, channels: Channels, zygote: int) -> NoReturn:
+    def _become(self, tasks: Tasks | Failure, order: Make, channels: Channels, zygote: int) -> NoReturn:
         """In the child: let go of all that is the template's, and live as a worker."""
         try:
             os.setsid()
@@ -191,13 +201,13 @@ class Zygote:
             gc.enable()
         except BaseException:
             os._exit(1)
-        live(program, self._runs[order.run], order, channels, zygote)
+        live(tasks, order, channels, zygote)
 
     def _spawn(self, order: Make, channels: Channels) -> int:
         from asyncflow.worker.spawned import spawn
 
         assert self._begin is not None
-        return spawn(self._begin, self._runs[order.run], order, channels)
+        return spawn(self._begin, self._contexts[order.run], order, channels)
 
     def _reap(self) -> None:
         """Look after all children that have ended, and tell of those that were workers."""
