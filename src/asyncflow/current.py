@@ -28,6 +28,7 @@ class TaskValues:
         "namespace",
         "origin_run_id",
         "parameter_names",
+        "path",
         "retry_count",
         "run_id",
         "step_name",
@@ -44,6 +45,7 @@ class TaskValues:
         run_id: str,
         step_name: str,
         task_id: str,
+        path: tuple[int, ...] = (),
         retry_count: int = 0,
         origin_run_id: str | None = None,
         namespace: str | None = None,
@@ -58,6 +60,7 @@ class TaskValues:
         self.run_id = run_id
         self.step_name = step_name
         self.task_id = task_id
+        self.path = path
         self.retry_count = retry_count
         self.origin_run_id = origin_run_id
         self.namespace = namespace

@@ -53,6 +53,7 @@ class KeptFlow(FlowSpec):
     @step
     def work(self):
         self.before = self.input
+        self.place = current.task.index
         if self.index == self.bad:
             raise ValueError(f"item {self.index} is bad")
         self.twice = self.input * 2

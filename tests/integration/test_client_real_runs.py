@@ -61,6 +61,7 @@ def test_the_tasks_of_a_fan_out(store, executor):
     run = play(KeptFlow, executor=executor)
     tasks = sorted(run["work"], key=lambda task: task.index)
     assert [task.index for task in tasks] == [0, 1, 2]
+    assert [task.data.place for task in tasks] == [0, 1, 2]  # as each saw itself while it ran
     assert [task.data.twice for task in tasks] == [20, 40, 60]
     assert all("[]" not in artifact.id for task in tasks for artifact in task)
     start = run["start"].task

@@ -37,8 +37,9 @@ def with_running_attempt(
     running = AttemptRecord(number=task.retry_count, state="running", started=now)
     if record is not None:
         return replace(record, attempts=(*attempts, running))
+    serial = int(task.task_id)
     return TaskRecord(
-        run_id=task.run_id, step=task.step_name, serial=int(task.task_id), path=(), created=now, attempts=(running,)
+        run_id=task.run_id, step=task.step_name, serial=serial, path=task.path, created=now, attempts=(running,)
     )
 
 

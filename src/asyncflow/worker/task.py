@@ -161,6 +161,7 @@ def _values(flow_class: type[FlowSpec], graph: FlowGraph, context: RunContext, s
         run_id=context.run_id,
         step_name=spec.attempt.task.step,
         task_id=str(spec.attempt.serial),
+        path=spec.attempt.task.path,
         retry_count=spec.attempt.number,
         origin_run_id=context.origin_run_id,
         namespace=context.namespace,
