@@ -148,7 +148,7 @@ async def test_steps_have_workers_of_their_own_and_idle_ones_are_kept(tmp_path):
             await rig.run(spec(step, serial, index=serial))
             pids[serial] = rig.events[-2].worker
         assert len(set(pids.values())) == 5  # the first worker had to go when two others were parked
-        assert len(descendants()) <= 1 + 3
+        await eventually(lambda: len(descendants()) <= 1 + 3)  # who is told to go needs a moment
 
 
 # -- runs side by side -----------------------------------------------------------------------------
