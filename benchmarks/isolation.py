@@ -1,11 +1,11 @@
-"""What `--isolation task` costs beside a bare fork-and-wait of the same template process.
+"""What `--isolation task` costs beside a bare fork-and-wait of the same zygote.
 
 python benchmarks/isolation.py [TASKS] [ROUNDS]     prints one line of JSON
 
-The template has imported a flow and all that its tasks need. The bare measure is taken in it: fork, have the child exit at
+The zygote has imported a flow and all that its tasks need. The bare measure is taken in it: fork, have the child exit at
 once, wait, one after the other. Then the local executor runs tasks of the flow in a process each, on one slot and on
 all, and for comparison in warm workers. The journal has no part in it (run.py measures all together). Each round
-starts a new template; the medians are told, in milliseconds a task.
+starts a new zygote; the medians are told, in milliseconds a task.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FORKS = 200
 
 
 class MeasuredProgram(FlowProgram):
-    """The flow's own program. The template that it is made in measures what a fork of itself costs."""
+    """The flow's own program. The zygote that it is made in measures what a fork of itself costs."""
 
     def __init__(self, source: FlowSource) -> None:
         super().__init__(source)
@@ -70,7 +70,7 @@ async def prepare(store: LocalStore, tasks: int) -> tuple[RunContext, BlobRef]:
 
 
 async def cost(context: RunContext, manifest: BlobRef, tasks: int, slots: int, isolation: str) -> float:
-    """Milliseconds a task, from the first submit to the last ending, with the template warm."""
+    """Milliseconds a task, from the first submit to the last ending, with the zygote warm."""
     over = asyncio.Event()
     left = 1
 

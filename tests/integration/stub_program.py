@@ -6,6 +6,7 @@ A step's name is the method that is called, the first index of its task's path i
 import ctypes
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -41,13 +42,19 @@ def die_at_once(*_):
     os._exit(9)
 
 
+def leave(file):
+    """Our pid in ``file``, which is there at once with all that it holds."""
+    partial = file.with_name(file.name + " partial")
+    partial.write_text(str(os.getpid()))
+    partial.rename(file)
+
+
 class StubProgram:
     """Steps leave files beside the flow; its ``qualname`` says what importing it does."""
 
     def __init__(self, source):
         self.place = Path(source.location).parent
-        imported = self.place / "imported"
-        imported.write_text(str(os.getpid()))
+        leave(self.place / "imported")
         match source.qualname:
             case "Broken":
                 raise ValueError("this flow doesn't import")
@@ -55,6 +62,10 @@ class StubProgram:
                 threading.Thread(target=threading.Event().wait, name="background", daemon=True).start()
             case "Hangs":
                 threading.Event().wait()
+            case "Nobody":
+                if not os.getuid():
+                    os.setuid(65534)
+                resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
             case "Dies":
                 os._exit(5)
             case "DiesOnce" if not (self.place / "died").exists():
@@ -97,9 +108,7 @@ class Steps:
 
     def here(self, name="here"):
         """Tell the test that the step is running, and under which pid."""
-        partial = self.place / f"{name}.{self.spec.attempt.serial}.partial"
-        partial.write_text(str(os.getpid()))
-        partial.rename(self.place / f"{name}.{self.spec.attempt.serial}")
+        leave(self.place / f"{name}.{self.spec.attempt.serial}")
 
     def until(self, name):
         """Wait until the test says so."""

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import resource
+import socket
 
 import pytest
 from local_rig import (
@@ -17,10 +19,12 @@ from local_rig import (
     running_pid,
     spec,
 )
+from msgspec import structs
 
 from asyncflow.errors import ExecutorError, UsageError
-from asyncflow.events import FailureKind, TaskFailed, TaskStarted, TaskSucceeded
+from asyncflow.events import FailureKind, TaskCancelled, TaskFailed, TaskStarted, TaskSucceeded
 from asyncflow.executors.local import LocalExecutor
+from asyncflow.executors.workers import Member
 
 pytestmark = pytest.mark.anyio
 
@@ -151,18 +155,30 @@ async def test_steps_have_workers_of_their_own_and_idle_ones_are_kept(tmp_path):
         await eventually(lambda: len(descendants()) <= 1 + 3)  # who is told to go needs a moment
 
 
+async def test_a_crash_and_a_cancel_on_either_loop(tmp_path, using):
+    async with attached(tmp_path, using) as rig:
+        running = spec("cleans_up", 3)
+        rig.session.submit([spec("exits", 1, index=1), running, spec("quick", 2)])
+        await running_pid(tmp_path, 3)
+        rig.session.cancel([running.attempt], grace=1000.0)
+        crashed, fine, cancelled = await rig.ended(1, 2, 3)
+        assert crashed.failure.kind is FailureKind.CRASH
+        assert isinstance(fine, TaskSucceeded)
+        assert isinstance(cancelled, TaskCancelled)
+
+
 # -- runs side by side -----------------------------------------------------------------------------
 
 
-async def test_two_runs_share_slots_and_a_template(tmp_path):
+async def test_two_runs_share_slots_and_a_zygote(tmp_path):
     shared = executor(2)
     async with shared, attached(tmp_path, shared) as one, attached(tmp_path, shared, run_id="2") as two:
         await one.run(spec("quick"))
         await two.run(spec("quick"))
-        templates = {
+        zygotes = {
             psutil_parent for psutil_parent in (each.ppid() for each in descendants()) if psutil_parent != os.getpid()
         }
-        assert len(templates) == 1
+        assert len(zygotes) == 1
         one.session.submit([spec("wait", serial) for serial in (2, 3)])
         await one.until(lambda: len(one.started) == 3)
         two.session.submit([spec("quick", 2)])
@@ -200,7 +216,7 @@ async def test_the_end_of_one_run_does_not_touch_another(tmp_path):
         await staying.ended(1)
 
 
-async def test_another_flow_has_another_template_and_few_are_kept_warm(tmp_path):
+async def test_another_flow_has_another_zygote_and_few_are_kept_warm(tmp_path):
     places = [tmp_path / str(n) for n in range(7)]
     shared = executor(1)
     async with shared:
@@ -208,14 +224,14 @@ async def test_another_flow_has_another_template_and_few_are_kept_warm(tmp_path)
             place.mkdir()
             async with attached(place, shared) as rig:
                 await rig.run(spec("quick"))
-        templates = [int((place / "imported").read_text()) for place in places]
-        assert len(set(templates)) == 7
-        await eventually(lambda: sum(is_alive(pid) for pid in templates) <= 4)
-        assert is_alive(templates[-1])
-    assert not any(is_alive(pid) for pid in templates)
+        zygotes = [int((place / "imported").read_text()) for place in places]
+        assert len(set(zygotes)) == 7
+        await eventually(lambda: sum(is_alive(pid) for pid in zygotes) <= 4)
+        assert is_alive(zygotes[-1])
+    assert not any(is_alive(pid) for pid in zygotes)
 
 
-async def test_a_template_stays_warm_between_runs_of_an_open_executor(tmp_path):
+async def test_a_zygote_stays_warm_between_runs_of_an_open_executor(tmp_path):
     shared = executor(1)
     async with shared:
         for run_id in ("1", "2", "3"):
@@ -226,7 +242,7 @@ async def test_a_template_stays_warm_between_runs_of_an_open_executor(tmp_path):
         assert (tmp_path / "imported").read_text() == first
 
 
-async def test_another_environment_is_another_template(tmp_path, monkeypatch):
+async def test_another_environment_is_another_zygote(tmp_path, monkeypatch):
     shared = executor(1)
     async with shared:
         for value in ("one", "two"):
@@ -273,6 +289,65 @@ async def test_opening_often_leaks_nothing(tmp_path):
     assert descendants() == []
 
 
+# -- limits of the system --------------------------------------------------------------------------
+
+
+async def test_with_packets_that_know_no_end(tmp_path, monkeypatch):
+    """Where there is no SOCK_SEQPACKET, a worker can't see that its queue was closed."""
+    monkeypatch.setattr("asyncflow.executors.workers.PACKETS", socket.SOCK_DGRAM)
+    async with attached(tmp_path) as rig:
+        await rig.run(
+            *(spec("once", serial, index=serial) for serial in range(1, 301)), spec("inputs", 301, inputs=5_000)
+        )
+        await rig.run(spec("exits", 302, index=1), spec("quick", 303))
+    async with attached(tmp_path, flow="Hangs") as rig:
+        rig.session.submit([spec("quick")])
+    assert descendants() == []
+
+
+async def test_with_packets_that_are_small(tmp_path, monkeypatch):
+    def small(self, *arguments):
+        make(self, *arguments)
+        self._ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the system makes some kilobytes of it
+
+    make = Member.__init__
+    monkeypatch.setattr(Member, "__init__", small)
+    async with attached(tmp_path) as rig:
+        await rig.run(*(spec("inputs", serial, inputs=120) for serial in range(1, 20)))
+        await rig.run(*(spec("quick", serial) for serial in range(20, 200)))
+        assert rig.value(7) == (120, sum(range(120)))
+
+
+@pytest.fixture
+def few_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors() + 40, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_with_few_descriptors_fewer_workers_do_the_work(tmp_path, few_descriptors):
+    async with attached(tmp_path, executor(50)) as rig:
+        endings = await rig.run(*(spec("nap", serial, index=20) for serial in range(1, 60)))
+        assert {type(each) for each in endings} == {TaskSucceeded}
+
+
+async def test_without_processes_the_task_is_lost_and_says_why(tmp_path):
+    """The zygote has as many processes as it may have."""
+    async with attached(tmp_path, flow="Nobody") as rig:
+        (ending,) = await rig.run(spec("quick"))
+        assert ending.failure.kind is FailureKind.LOST
+        assert "No worker can be started" in ending.failure.message
+
+
+async def test_a_flow_that_travels_as_a_long_pickle(tmp_path):
+    source = context(tmp_path).source
+    long = structs.replace(context(tmp_path), source=structs.replace(source, payload=os.urandom(5_000_000)))
+    rig = Rig()
+    async with executor().attach(long, rig.emit, rig.emit_log) as rig.session:
+        await rig.run(spec("quick"))
+
+
 # -- opening and closing ---------------------------------------------------------------------------
 
 
@@ -311,6 +386,19 @@ async def test_cancelling_whoever_closes_a_run_leaves_nothing_either(tmp_path):
         await task
     assert descendants() == []
     assert asyncio.all_tasks() == tasks
+
+
+async def test_a_flow_can_be_imported_before_its_run_begins(tmp_path):
+    shared = executor()
+    with pytest.raises(ExecutorError, match="async with"):
+        shared.prepare(context(tmp_path).source)
+    async with shared:
+        shared.prepare(context(tmp_path).source)
+        await eventually((tmp_path / "imported").exists)
+        imported = (tmp_path / "imported").read_text()
+        async with attached(tmp_path, shared) as rig:
+            await rig.run(spec("quick"))
+        assert (tmp_path / "imported").read_text() == imported
 
 
 async def test_it_belongs_to_one_loop(tmp_path):

@@ -10,9 +10,9 @@ from asyncflow.events import Attempt, TaskCancelled, TaskFailed, TaskId, TaskSuc
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def anyio_backend(request):
-    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
 
 
 @pytest.fixture(params=["step", "task", "spawn"])

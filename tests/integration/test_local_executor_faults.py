@@ -20,9 +20,9 @@ from asyncflow.executors.deaths import MemoryKills, failure_of_death
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def anyio_backend(request):
-    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
 
 
 @pytest.fixture(params=["step", "task"])
@@ -151,7 +151,7 @@ async def test_a_worker_that_stops_answering_between_tasks_delays_nobody(tmp_pat
     assert not is_alive(worker.pid)
 
 
-# -- the template ----------------------------------------------------------------------------------
+# -- the zygote ----------------------------------------------------------------------------------
 
 
 async def test_a_flow_that_does_not_import_fails_every_task_with_its_traceback(tmp_path):
@@ -192,7 +192,7 @@ async def test_a_worker_that_can_not_open_the_store(tmp_path, using):
         assert "the store is gone" in ending.failure.message
 
 
-async def test_a_template_that_is_killed_loses_what_runs_and_only_that(tmp_path):
+async def test_a_zygote_that_is_killed_loses_what_runs_and_only_that(tmp_path):
     async with attached(tmp_path, executor(2)) as rig:
         await rig.run(*(spec("once", n, index=n) for n in range(1, 51)))
         rig.session.submit(
@@ -201,28 +201,28 @@ async def test_a_template_that_is_killed_loses_what_runs_and_only_that(tmp_path)
         for serial in (51, 52):
             await running_pid(tmp_path, serial)
         before = descendants()
-        (template,) = {each.ppid() for each in workers(rig)}
-        os.kill(template, signal.SIGKILL)
+        (zygote,) = {each.ppid() for each in workers(rig)}
+        os.kill(zygote, signal.SIGKILL)
         lost = await rig.ended(51, 52)
         assert {each.failure.kind for each in lost} == {FailureKind.LOST}
         assert "killed by SIGKILL" in lost[0].failure.message
         fine = await rig.ended(*range(53, 91))
         assert all(isinstance(each, TaskSucceeded) for each in fine)
         alive = [each.pid for each in before if is_alive(each.pid)]
-        # What left its worker's session when there was no template to watch it can't be known.
+        # What left its worker's session when there was no zygote to watch it can't be known.
         assert [psutil.Process(pid).cmdline() for pid in alive] in ([], [["sleep", "1000"]])
         for pid in alive:
             os.kill(pid, signal.SIGKILL)
 
 
-async def test_a_template_killed_in_a_flood_loses_nothing(tmp_path):
+async def test_a_zygote_killed_in_a_flood_loses_nothing(tmp_path):
     everything = range(1, 1_501)
     async with attached(tmp_path, executor(2)) as rig:
         rig.session.submit([spec("once", serial, index=serial) for serial in everything])
         for many in (100, 500, 900):
             await rig.until(lambda many=many: len(rig.endings) > many)
-            (template,) = {member.template.pid for member in rig.session.members}
-            os.kill(template, signal.SIGKILL)
+            (zygote,) = {member.zygote.pid for member in rig.session.members}
+            os.kill(zygote, signal.SIGKILL)
         await rig.ended(*everything)
         ran = (tmp_path / "traces").read_text().split()
         assert len(ran) == len(set(ran))
@@ -231,12 +231,12 @@ async def test_a_template_killed_in_a_flood_loses_nothing(tmp_path):
         assert len(failed) <= 6
 
 
-async def test_a_template_that_hangs_is_killed_when_its_run_closes(tmp_path):
+async def test_a_zygote_that_hangs_is_killed_when_its_run_closes(tmp_path):
     async with attached(tmp_path, executor(1, grace=0.2)) as rig:
         await rig.run(spec("quick"))
-        (template,) = {member.template.pid for member in rig.session.members}
-        os.kill(template, signal.SIGSTOP)
-    assert not is_alive(template)
+        (zygote,) = {member.zygote.pid for member in rig.session.members}
+        os.kill(zygote, signal.SIGSTOP)
+    assert not is_alive(zygote)
     assert descendants() == []
 
 
@@ -374,9 +374,9 @@ async def test_nothing_outlives_an_engine_that_is_killed_while_the_flow_is_impor
     )
     engine = start_engine(code)
     try:
-        await eventually(lambda: (tmp_path / "imported").exists() and (tmp_path / "imported").read_text())
-        template = int((tmp_path / "imported").read_text())
+        await eventually((tmp_path / "imported").exists)
+        zygote = int((tmp_path / "imported").read_text())
     finally:
         engine.kill()
         engine.wait()
-    await eventually(lambda: not is_alive(template))
+    await eventually(lambda: not is_alive(zygote))

@@ -7,27 +7,26 @@ of a session; at the end of each turn what became possible is handed out.
 from __future__ import annotations
 
 import asyncio
-import signal
 from itertools import count
 from typing import TYPE_CHECKING
 
 from asyncflow.errors import ExecutorError
 from asyncflow.events import Failure, FailureKind
+from asyncflow.executors.exits import Exits
 from asyncflow.executors.handout import Handout
 from asyncflow.executors.ledger import Ledger
 from asyncflow.executors.listener import Listener
 from asyncflow.executors.session import LocalSession, StepLane
-from asyncflow.executors.templates import Templates
 from asyncflow.executors.workers import Member
-from asyncflow.worker import kernel
+from asyncflow.executors.zygotes import Zygotes
 from asyncflow.worker.wire import Began, Broken, Ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from asyncflow.events import Attempt, RunContext, Stream, TaskSpec
+    from asyncflow.events import Attempt, FlowSource, RunContext, Stream, TaskSpec
     from asyncflow.executors.handout import Errand, Seat
-    from asyncflow.executors.zygote import Template
+    from asyncflow.executors.zygote import ZygoteProcess
     from asyncflow.protocols import Emit, EmitLog
     from asyncflow.worker.wire import Report
 
@@ -35,6 +34,8 @@ MOST_TASKS = 10_000
 """Tasks after which a worker is replaced."""
 MOST_GROWTH = 256 << 20
 """Bytes by which a worker's memory may grow before it is replaced."""
+HIRE_AGAIN = 0.1
+"""Seconds before a worker is made again after the system refused one."""
 STARTS = 4
 """Workers that may be on their way at a time."""
 
@@ -53,26 +54,31 @@ class Crew:
         self._notify = notify
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(self._loop, self._after, self._fail)
-        self._templates = Templates(program=program, start_method=start_method, listener=self._listener, owner=self)
+        self._zygotes = Zygotes(program=program, start_method=start_method, listener=self._listener, owner=self)
         self._handout = Handout(self, slots, starts=STARTS, single=single)
         self._ledger = Ledger(self._handout)
         self.printed: Callable[[int, Stream, float, bytes], None] = self._ledger.printed
         self.marked: Callable[[int], None] = self._ledger.marked
         self._sessions: set[LocalSession] = set()
         self._members: dict[int, Member] = {}
+        self._exits = Exits(self._loop, self._handout, self._ledger, self._members, grace)
         self._numbers = count(1)
         self._background: set[asyncio.Task[None]] = set()
+        self._hiring_from = 0.0
         self._soon: asyncio.Handle | None = None
         self._recheck: asyncio.TimerHandle | None = None
 
     # -- sessions ----------------------------------------------------------------------------------
 
     def open_session(self, run: RunContext, emit: Emit, emit_log: EmitLog) -> LocalSession:
-        """Starts importing the flow, if no template has. Raises ``ExecutorError`` and ``OSError``."""
+        """Starts importing the flow, if no zygote has. Raises ``ExecutorError`` and ``OSError``."""
         session = LocalSession(next(self._numbers), run, emit, emit_log, self)
-        self._template_for(session)
+        self._zygote_for(session)
         self._sessions.add(session)
         return session
+
+    def prepare(self, source: FlowSource) -> None:
+        self._zygotes.get(source)
 
     def submit(self, session: LocalSession, specs: Sequence[TaskSpec]) -> None:
         self._ledger.enter(session, specs)
@@ -84,8 +90,6 @@ class Crew:
     def cancel(self, session: LocalSession, attempts: Sequence[Attempt], grace: float) -> None:
         wanted = frozenset(attempts)
         targets = [each for each in session.open.values() if each.spec.attempt in wanted]
-        for target in targets:
-            target.cancelled = True
         for member in {target.member for target in targets if target.member is not None}:
             # After this a target that still is the worker's is in its hands, and nothing else waits behind it.
             self._handout.take_back(member)
@@ -93,10 +97,11 @@ class Crew:
         for target in targets:
             if target.ending is not None:
                 continue
+            target.cancelled = True
             if target.member is None:
                 self._ledger.end_cancelled(target)
             else:
-                self._terminate(target.member, grace)
+                self._exits.terminate(target.member, grace)
         self._pump_soon()
 
     async def close_session(self, session: LocalSession) -> None:
@@ -105,14 +110,14 @@ class Crew:
         self._ledger.drop(session)
         session.drained = self._loop.create_future()
         for member in list(session.members):
-            self._part_with(member)
+            self._exits.part_with(member)
         if session.members:
-            # A template that doesn't answer (stopped by a debugger, say) is killed, and its workers with it.
-            last_resort = self._loop.call_later(self._grace + 1.0, self._kill_templates, session)
-            await _see_out(session.drained, lambda: self._kill_all(session.members))
+            # A zygote that doesn't answer (stopped by a debugger, say) is killed, and its workers with it.
+            last_resort = self._loop.call_later(self._grace + 1.0, self._exits.kill_zygotes, session.members)
+            await _see_out(session.drained, lambda: self._exits.kill(session.members))
             last_resort.cancel()
-        if session.template is not None:
-            session.template.forget(session.number)
+        if session.zygote is not None:
+            session.zygote.forget(session.number)
         self._pump_soon()
 
     async def close(self) -> None:
@@ -122,8 +127,8 @@ class Crew:
         for task in self._background:
             task.cancel()
         if self.error is None:
-            ending = self._loop.create_task(self._templates.close(self._grace), name="asyncflow-templates-end")
-            await _see_out(ending, self._templates.kill)
+            ending = self._loop.create_task(self._zygotes.close(self._grace), name="asyncflow-zygotes-end")
+            await _see_out(ending, self._zygotes.kill)
         self._listener.close()
 
     # -- Floor -------------------------------------------------------------------------------------
@@ -132,23 +137,24 @@ class Crew:
         lane = errand.lane
         assert isinstance(lane, StepLane)
         session = lane.session
+        if self._loop.time() < self._hiring_from:
+            return None
         try:
-            template = self._template_for(session)
-            if template.failure is not None:
-                self._refuse(session, template.failure)
+            zygote = self._zygote_for(session)
+            if zygote.failure is not None:
+                self._refuse(session, zygote.failure)
                 return None
-            member = Member(next(self._numbers), lane, template, self._listener, self)
-        except (ExecutorError, OSError) as error:
-            # Tried again: descriptors may come free. Where not even a template stays alive, they won't.
-            hopeless = isinstance(error, ExecutorError)
-            self._refuse(
-                session, Failure(FailureKind.LOST, f"No worker can be started: {error}", retriable=not hopeless)
-            )
+            member = Member(next(self._numbers), lane, zygote, self._listener, self)
+        except ExecutorError as error:
+            self._refuse(session, Failure(FailureKind.LOST, f"No worker can be started: {error}", retriable=False))
+            return None
+        except OSError as error:
+            self._cannot_hire(session, str(error))
             return None
         session.members.add(member)
         self._members[member.number] = member
-        template.brief(session.number, session.run)
-        member.order(session.number, errand.spec, 1 if self._single else MOST_TASKS, MOST_GROWTH)
+        foreseen = errand.spec if self._single and errand.spec.frames and len(errand.spec.inputs) == 1 else None
+        member.order(session.number, 1 if self._single else MOST_TASKS, MOST_GROWTH, foreseen)
         return member
 
     def give(self, seat: Seat, errand: Errand) -> bool:
@@ -169,8 +175,7 @@ class Crew:
 
     def dismiss(self, seat: Seat) -> None:
         assert isinstance(seat, Member)
-        seat.dismiss()
-        self._kill_later(seat, self._grace)
+        self._exits.dismiss(seat)
 
     # -- Audience ----------------------------------------------------------------------------------
 
@@ -187,9 +192,8 @@ class Crew:
                 errand = member.errands[seq]
                 self._handout.ended(member, errand, ending.ended - (errand.began or ending.ended))
                 if leaving:
-                    self._handout.leave(member)
-                    self._kill_later(member, self._grace)
-                self._templates.proved(member.template)
+                    self._exits.leaving(member)
+                self._zygotes.proved(member.zygote)
                 submission = self._ledger.get(seq)
                 if submission is not None:
                     self._ledger.answered(submission, ending, blobs)
@@ -203,15 +207,15 @@ class Crew:
 
     # -- Owner -------------------------------------------------------------------------------------
 
-    def ready(self, template: Template, reason: str) -> None:  # noqa: ARG002 - the protocol's
+    def ready(self, zygote: ZygoteProcess, reason: str) -> None:  # noqa: ARG002 - the protocol's
         if reason:
             self._notify(reason)
 
-    def broken(self, template: Template, failure: Failure) -> None:
-        for session in [each for each in self._sessions if each.template is template]:
+    def broken(self, zygote: ZygoteProcess, failure: Failure) -> None:
+        for session in [each for each in self._sessions if each.zygote is zygote]:
             self._ledger.end_untaken(session, failure)
-        for member in self._members_of(template):
-            self._bury(member, failure)
+        for member in self._exits.members_of(zygote):
+            self._exits.bury(member, failure)
 
     def made(self, worker: int, pid: int) -> None:
         member = self._members.get(worker)
@@ -222,114 +226,34 @@ class Crew:
     def unmade(self, worker: int, message: str) -> None:
         member = self._members.get(worker)
         if member is not None:
-            failure = Failure(FailureKind.LOST, f"No worker can be started: {message}")
             self._handout.leave(member)
-            self._ledger.end_untaken(member.session, failure)
-            self._bury(member, failure)
+            self._exits.bury(member, 0)
+            self._cannot_hire(member.session, message)
 
     def exited(self, worker: int, status: int) -> None:
         member = self._members.get(worker)
         if member is not None:
-            self._bury(member, status)
+            self._exits.bury(member, status)
 
-    def template_gone(self, template: Template, why: str) -> None:
-        self._templates.died(template)
+    def zygote_gone(self, zygote: ZygoteProcess, why: str) -> None:
+        self._zygotes.died(zygote)
         for session in self._sessions:
-            if session.template is template:
-                session.template = None
-        members = self._members_of(template)
+            if session.zygote is zygote:
+                session.zygote = None
+        members = self._exits.members_of(zygote)
         for member in members:
             self._handout.leave(member)
         if members:
-            burial = self._bury_all(template, members, Failure(FailureKind.LOST, why))
-            self.background(self._loop.create_task(burial, name=f"asyncflow-burial-{template.pid}"))
-
-    # -- how workers go ----------------------------------------------------------------------------
-
-    def _bury(self, member: Member, cause: int | Failure) -> None:
-        """The worker's process is gone, with exit status ``cause`` or through no fault of its task.
-
-        What it had is one of four, and each is told from the others for certain, because it is dead and all that
-        it said is here. Unread specs are still in its queue, of which we hold the other end. An ending that it has
-        written counts, and its output is complete. A beginning without an ending: the task died with it. And
-        at most one spec is neither in the queue nor begun: the worker died in the microseconds after taking
-        it, before the user's code; it goes back as the same attempt.
-        """
-        if self._members.pop(member.number, None) is None:
-            return
-        member.drain()
-        for answered in list(member.unsettled.values()):
-            self._ledger.settle(answered)
-        expected = member.leaving
-        self._handout.leave(member)
-        for errand in self._handout.gone(member):
-            submission = self._ledger.get(errand.seq)
-            if submission is not None:
-                self._ledger.bereaved(submission, cause)
-        if not (member.began or expected):
-            self._ledger.stillborn(member, cause)
-        member.close()
-        member.session.lost(member)
-
-    async def _bury_all(self, template: Template, members: Iterable[Member], failure: Failure) -> None:
-        """The template was killed: the kernel kills its workers with it; see to what they had started too."""
-        sessions = frozenset(template.pids)
-        until = self._loop.time() + self._grace + 1.0
-        while self._loop.time() < until:
-            nameless = [member for member in members if not member.pid and not member.silent]
-            if not kernel.kill_sessions(sessions) and not nameless:
-                break
-            await asyncio.sleep(0.005)
-        for member in members:
-            self._bury(member, failure)
-        self._pump_soon()
-
-    def _members_of(self, template: Template) -> list[Member]:
-        return [member for member in self._members.values() if member.template is template]
-
-    def _terminate(self, member: Member, grace: float) -> None:
-        self._handout.leave(member)
-        if grace > 0:
-            member.template.signal(member.number, signal.SIGTERM)
-            self._kill_later(member, grace)
-        else:
-            self._kill(member)
-
-    def _part_with(self, member: Member) -> None:
-        """Its session closes."""
-        self._handout.leave(member)
-        if not member.template.is_ready:
-            self._bury(member, 0)  # it isn't there yet; should it come, it finds its queue closed and exits
-        elif member.errands:
-            self._kill(member)
-        else:
-            self.dismiss(member)
-
-    def _kill_all(self, members: Iterable[Member]) -> None:
-        for member in list(members):
-            self._kill(member)
-
-    def _kill(self, member: Member) -> None:
-        member.template.signal(member.number, signal.SIGKILL)
-
-    def _kill_later(self, member: Member, grace: float) -> None:
-        when = self._loop.time() + grace
-        if member.timer is not None:
-            if member.timer.when() <= when:
-                return
-            member.timer.cancel()
-        member.timer = self._loop.call_at(when, self._kill, member)
-
-    def _kill_templates(self, session: LocalSession) -> None:
-        for template in {member.template for member in session.members}:
-            template.kill()
+            burial = self._exits.bury_all(zygote, members, Failure(FailureKind.LOST, why))
+            self.background(self._loop.create_task(burial, name=f"asyncflow-burial-{zygote.pid}"))
 
     # -- turns -------------------------------------------------------------------------------------
 
-    def _template_for(self, session: LocalSession) -> Template:
-        if session.template is None:
-            session.template = self._templates.get(session.run.source)
-        return session.template
+    def _zygote_for(self, session: LocalSession) -> ZygoteProcess:
+        if session.zygote is None or not session.zygote.is_open:
+            session.zygote = self._zygotes.get(session.run.source)
+            session.zygote.brief(session.number, session.run)
+        return session.zygote
 
     def _after(self) -> None:
         if not self._handout.due:
@@ -347,6 +271,14 @@ class Crew:
         self._soon = self._recheck = None
         self._handout.due = True
         self._guarded(self._after)
+
+    def _cannot_hire(self, session: LocalSession, why: str) -> None:
+        """The system is at some limit. While there are workers we make do with them, and try again."""
+        if self._members:
+            self._hiring_from = self._loop.time() + HIRE_AGAIN
+            self._loop.call_at(self._hiring_from, self._turn)
+        else:
+            self._refuse(session, Failure(FailureKind.LOST, f"No worker can be started: {why}"))
 
     def _refuse(self, session: LocalSession, failure: Failure) -> None:
         """End what waits of this session, once the turn is over."""
@@ -366,6 +298,7 @@ class Crew:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
+        self._pump_soon()
 
     def _fail(self, error: BaseException) -> None:
         """Nothing can be relied on any more: end everything, with the error."""
@@ -373,7 +306,7 @@ class Crew:
             return
         self.error = error
         self._listener.close()
-        self._templates.abandon()
+        self._zygotes.abandon()
         for session in self._sessions:
             for submission in list(session.open.values()):
                 self._ledger.end(submission, self._internal_failure())

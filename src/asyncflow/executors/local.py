@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from types import TracebackType
 
-    from asyncflow.events import RunContext
+    from asyncflow.events import FlowSource, RunContext
     from asyncflow.protocols import Emit, EmitLog, Session
 
 GRACE = 5.0
@@ -97,6 +97,13 @@ class LocalExecutor:
                 raise ExecutorError("The local executor failed, which is a bug in asyncflow.") from crew.error
         finally:
             await self._leave()
+
+    def prepare(self, source: FlowSource) -> None:
+        """Begin to import a flow that will be run soon, in an executor that has been entered. Costs some milliseconds
+        now, and saves the import's time later. Raises ``ExecutorError`` and ``OSError``."""
+        if self._crew is None:
+            raise ExecutorError("Enter the executor with `async with` before you prepare it for a flow.")
+        self._crew.prepare(source)
 
     def _enter(self) -> Crew:
         loop = asyncio.get_running_loop()

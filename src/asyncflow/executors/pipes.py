@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from asyncflow.events import Stream
 
-CHUNK = 64 * 1024
-"""Bytes that are read at a time: what a pipe holds."""
+CHUNK = 16 * 1024
+"""Bytes that are read at a time; all lines of a chunk are given out in one go, and a line may have no more than its end."""
 LONGEST = 1 << 20
 """Bytes of the longest line; what is longer becomes several."""
 TAG = 18
@@ -83,7 +83,7 @@ class Output:
 
     def drain(self) -> None:
         """After the worker's end: take all that is there, and give out the last line though it has no end."""
-        for _ in range(64):  # a pipe holds 16 chunks at most; a process that got away may still write
+        for _ in range(256):  # a pipe holds a few chunks; a process that got away may still write
             if not self.read():
                 break
         self._give([self._rest] if self._rest else [], time.time())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from asyncflow.events import Attempt, Ending, Failure, RunContext, Stream, TaskSpec
     from asyncflow.executors.workers import Member
-    from asyncflow.executors.zygote import Template
+    from asyncflow.executors.zygote import ZygoteProcess
     from asyncflow.protocols import Emit, EmitLog, SmallBlob
 
 
@@ -60,7 +60,7 @@ class LocalSession:
     def __init__(self, number: int, run: RunContext, emit: Emit, emit_log: EmitLog, desk: Desk) -> None:
         self.number = number
         self.run = run
-        self.template: Template | None = None
+        self.zygote: ZygoteProcess | None = None
         self.open: dict[int, Submission] = {}
         """What has been submitted and hasn't ended, by seq."""
         self.members: set[Member] = set()

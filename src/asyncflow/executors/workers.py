@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 from collections import deque
+from errno import EMSGSIZE, ENOBUFS
 from typing import TYPE_CHECKING, Protocol
 
 from asyncflow.executors.handout import Seat
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from asyncflow.executors.handout import Errand
     from asyncflow.executors.listener import Listener
     from asyncflow.executors.session import StepLane, Submission
-    from asyncflow.executors.zygote import Template
+    from asyncflow.executors.zygote import ZygoteProcess
     from asyncflow.worker.wire import Report
 
 ROOM = 64 * 1024
@@ -63,11 +64,13 @@ class Member(Seat):
     Raises ``OSError`` when there are no descriptors left.
     """
 
-    def __init__(self, number: int, lane: StepLane, template: Template, listener: Listener, audience: Audience) -> None:
+    def __init__(
+        self, number: int, lane: StepLane, zygote: ZygoteProcess, listener: Listener, audience: Audience
+    ) -> None:
         super().__init__(lane)
         self.number = number
         self.session = lane.session
-        self.template = template
+        self.zygote = zygote
         self.pid = 0
         """0 until it is known."""
         self.began = False
@@ -106,11 +109,10 @@ class Member(Seat):
             asks=self.catch_up,
         )
 
-    def order(self, run: int, first: TaskSpec, most_tasks: int, most_growth: int) -> None:
-        """Have the template make it; from here on it is listened to."""
-        known = first if len(first.inputs) == 1 else None
-        order = Make(self.number, run, self._tag, most_tasks, most_growth, known)
-        self.template.make(order, self._given)
+    def order(self, run: int, most_tasks: int, most_growth: int, foreseen: TaskSpec | None) -> None:
+        """Have the zygote make it; from here on it is listened to. The arguments are those of ``Make``."""
+        order = Make(self.number, run, self._tag, most_tasks, most_growth, foreseen)
+        self.zygote.make(order, self._given)
         self._listener.add(self._reports.fileno(), self._on_reports)
         if not self.paused:
             self._listen_to_output()
@@ -122,7 +124,11 @@ class Member(Seat):
         if len(errand.spec.inputs) <= CHUNK:
             message = packet(Hand(errand.seq, errand.spec))
             if len(message) <= INLINE:
-                return self._put(message)
+                try:
+                    return self._put(message)
+                except OSError as error:
+                    if error.errno != EMSGSIZE:  # a system whose packets are small
+                        raise
         task = asyncio.get_running_loop().create_task(
             self._spool(errand.seq, errand.spec), name=f"asyncflow-long-spec-{errand.seq}"
         )
@@ -138,6 +144,10 @@ class Member(Seat):
                 self._ours.send(message)
         except BlockingIOError:
             return False
+        except OSError as error:
+            if error.errno == ENOBUFS:
+                return False
+            raise
         return True
 
     async def _spool(self, seq: int, spec: TaskSpec) -> None:
@@ -196,7 +206,7 @@ class Member(Seat):
         except OSError:
             received = b""
         if not received:
-            # Its end is closed. That isn't its death, of which the template tells.
+            # Its end is closed. That isn't its death, of which the zygote tells.
             self._listener.remove(self._reports.fileno())
             self.silent = True
             return False

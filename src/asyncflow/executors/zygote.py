@@ -1,4 +1,4 @@
-"""The engine's side of a template process: starts it, gives it orders, hears of its workers."""
+"""The engine's side of a zygote: starts it, gives it orders, hears of its workers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _TAIL = 8 * 1024
 
 
 class Owner(Protocol):
-    """Who hears what a template process says."""
+    """Who hears what a zygote says."""
 
-    def ready(self, template: Template, reason: str) -> None:
+    def ready(self, zygote: ZygoteProcess, reason: str) -> None:
         """Workers can be made; ``reason`` says why they are spawned, where they are."""
         ...
 
-    def broken(self, template: Template, failure: Failure) -> None:
+    def broken(self, zygote: ZygoteProcess, failure: Failure) -> None:
         """No worker will ever come from it."""
         ...
 
@@ -43,13 +43,13 @@ class Owner(Protocol):
 
     def exited(self, worker: int, status: int) -> None: ...
 
-    def template_gone(self, template: Template, why: str) -> None:
+    def zygote_gone(self, zygote: ZygoteProcess, why: str) -> None:
         """The process ended. Its workers are dying or dead."""
         ...
 
 
-class Template:
-    """One template process, from its start to its end. ``gone`` is set once it has been waited for."""
+class ZygoteProcess:
+    """One zygote, from its start to its end. ``gone`` is set once it has been waited for."""
 
     def __init__(
         self, source: FlowSource, *, program: str, start_method: str, listener: Listener, owner: Owner
@@ -204,7 +204,7 @@ class Template:
         self._on_output()
         status = self.abandon()
         self.gone.set_result(None)
-        self._owner.template_gone(self, self._why(status))
+        self._owner.zygote_gone(self, self._why(status))
 
     def abandon(self) -> int:
         """Kill it, wait for it, close what is ours; its exit status."""
@@ -222,7 +222,7 @@ class Template:
 
     def _why(self, status: int) -> str:
         said = self._tail.decode(errors="replace").strip()
-        return f"The template process of the workers {manner(status)}." + (f" It said last:\n{said}" if said else "")
+        return f"The zygote of the workers {manner(status)}." + (f" It said last:\n{said}" if said else "")
 
 
 def _close(descriptors: Sequence[int]) -> None:

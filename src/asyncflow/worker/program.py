@@ -28,7 +28,7 @@ class Tasks(Protocol):
 
 
 class Program(Protocol):
-    """Made once, in the template process, from a ``FlowSource``; raises what importing the flow raises."""
+    """Made once, in the zygote, from a ``FlowSource``; raises what importing the flow raises."""
 
     def bind(self, context: RunContext) -> Tasks:
         """Likewise called before workers are forked."""

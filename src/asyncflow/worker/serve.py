@@ -104,7 +104,7 @@ class Worker:
         flush()
         if os.getpid() != self._pid:
             # The step forked, and this is its child, back from the step: only the parent answers.
-            os._exit(0)
+            os._exit(isinstance(ending, TaskFailed) and ending.failure.retriable)
         self._done += 1
         self._mark(seq)
         leaving = self._why_leave()

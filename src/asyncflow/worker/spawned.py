@@ -67,7 +67,7 @@ def spawn(begin: Begin, context: RunContext, order: Make, channels: Channels) ->
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, pass_fds=(file.fileno(), *channels), start_new_session=True
         )
-    # The template waits for its children itself, by pid.
+    # The zygote waits for its children itself, by pid.
     child.returncode = 0
     return child.pid
 

@@ -1,8 +1,8 @@
-"""What the engine, the template process and the workers say to each other.
+"""What the engine, the zygote and the workers say to each other.
 
 Three ways, none of which shares a descriptor with the output of the user's code:
 
-- engine <-> template: a stream of ``Order`` one way and ``Notice`` the other; descriptors for a new worker ride
+- engine <-> zygote: a stream of ``Order`` one way and ``Notice`` the other; descriptors for a new worker ride
   along with the order to make it.
 - engine -> worker: one ``Hand`` a packet, so that a packet that the worker hasn't taken can be taken back.
 - worker -> engine: a stream of ``Report``.
@@ -39,7 +39,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Base of all messages: told apart by its class name."""
 
 
-# -- engine to template ----------------------------------------------------------------------------
+# -- engine to zygote ----------------------------------------------------------------------------
 
 
 class Begin(_Message, frozen=True):
@@ -74,8 +74,8 @@ class Make(_Message, frozen=True):
     """Tasks after which the worker leaves."""
     most_growth: int
     """Bytes of memory over what it began with, past which it leaves."""
-    first: TaskSpec | None = None
-    """The task that it is made for, so that what that reads can be had in advance; None for a long spec."""
+    foreseen: TaskSpec | None = None
+    """A task that has siblings which read the same: read that before the fork."""
 
 
 class Signal(_Message, frozen=True):
@@ -88,7 +88,7 @@ class Signal(_Message, frozen=True):
 Order: TypeAlias = Begin | Brief | Forget | Make | Signal
 
 
-# -- template to engine ----------------------------------------------------------------------------
+# -- zygote to engine ----------------------------------------------------------------------------
 
 
 class Ready(_Message, frozen=True):

@@ -1,4 +1,4 @@
-"""The template process: imports the flow once, forks workers from itself, and outlives the engine by moments.
+"""The zygote: imports the flow once, forks workers from itself, and outlives the engine by moments.
 
 It is a fresh interpreter, started by the engine with one end of a socket pair. It has one thread, which waits
 for orders, for the end of a worker and for the end of the engine. When the engine is gone, however it went,
@@ -177,10 +177,10 @@ class Zygote:
         tasks = self._runs.get(order.run)
         if tasks is None:
             tasks = self._runs[order.run] = bound(program, self._contexts[order.run])
-        if order.first is not None and not isinstance(tasks, Failure):
+        if order.foreseen is not None and not isinstance(tasks, Failure):
             # What goes wrong here goes wrong again in the worker, which tells.
             with contextlib.suppress(Exception):
-                tasks.foresee(order.first)
+                tasks.foresee(order.foreseen)
         _flush()
         with _no_fork_warning():
             pid = os.fork()
@@ -189,7 +189,7 @@ class Zygote:
         return pid
 
     def _become(self, tasks: Tasks | Failure, order: Make, channels: Channels, zygote: int) -> NoReturn:
-        """In the child: let go of all that is the template's, and live as a worker."""
+        """In the child: let go of all that is the zygote's, and live as a worker."""
         try:
             os.setsid()
             signal.set_wakeup_fd(-1)
