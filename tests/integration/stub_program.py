@@ -44,7 +44,7 @@ def die_at_once(*_):
 
 def leave(file):
     """Our pid in ``file``, which is there at once with all that it holds."""
-    partial = file.with_name(file.name + " partial")
+    partial = file.with_name(f"{file.name} of {os.getpid()}")
     partial.write_text(str(os.getpid()))
     partial.rename(file)
 

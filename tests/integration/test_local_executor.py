@@ -105,7 +105,7 @@ async def test_no_more_tasks_run_than_there_are_slots(tmp_path):
         rig.session.submit([spec("wait", serial) for serial in range(1, 11)])
         await rig.until(lambda: len(rig.started) == 3)
         rig.session.submit([spec("quick", 11)])
-        await eventually(lambda: len(list(tmp_path.glob("here.*[0-9]"))) == 3)
+        await eventually(lambda: len(list(tmp_path.glob("here.[1-9]"))) == 3)
         assert rig.endings == {}
         (tmp_path / "go").touch()
         await rig.ended(*range(1, 12))
@@ -334,10 +334,26 @@ async def test_with_few_descriptors_fewer_workers_do_the_work(tmp_path, few_desc
 
 async def test_without_processes_the_task_is_lost_and_says_why(tmp_path):
     """The zygote has as many processes as it may have."""
-    async with attached(tmp_path, flow="Nobody") as rig:
+    async with attached(tmp_path, executor(patience=0.3), flow="Nobody") as rig:
         (ending,) = await rig.run(spec("quick"))
         assert ending.failure.kind is FailureKind.LOST
         assert "No worker can be started" in ending.failure.message
+        assert not ending.failure.retriable
+
+
+async def test_without_descriptors_a_task_waits_until_there_are_some(tmp_path, few_descriptors):
+    async with attached(tmp_path, executor(1)) as rig:
+        taken = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        rig.session.submit([spec("quick")])
+        for _ in range(20):
+            await asyncio.sleep(0)
+        for descriptor in taken:
+            os.close(descriptor)
+        (ending,) = await rig.ended(1)
+        assert isinstance(ending, TaskSucceeded)
 
 
 async def test_a_flow_that_travels_as_a_long_pickle(tmp_path):

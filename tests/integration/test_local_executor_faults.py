@@ -352,6 +352,18 @@ def start_engine(code):
     return subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
 
 
+def family_of(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def sleepers(processes):
+    count = 0
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            count += each.name() == "sleep"
+    return count
+
+
 @pytest.mark.parametrize(("isolation", "start_method"), [("step", None), ("task", None), ("step", "spawn")])
 async def test_nothing_outlives_an_engine_that_is_killed(tmp_path, isolation, start_method):
     code = ENGINE.format(place=str(tmp_path), isolation=isolation, start_method=start_method)
@@ -359,10 +371,9 @@ async def test_nothing_outlives_an_engine_that_is_killed(tmp_path, isolation, st
     try:
         for serial in (1, 2, 4):
             await running_pid(tmp_path, serial)
-        family = await eventually(
-            lambda: found if len(found := psutil.Process(engine.pid).children(recursive=True)) >= 1 + 3 + 3 else None
-        )
-        assert any(each.name() == "sleep" for each in family)
+        # The zygote, a worker for each of three tasks, and what one of them has started.
+        family = await eventually(lambda: family if sleepers(family := family_of(engine)) == 2 else None)
+        assert len(family) >= 1 + 3 + 3
     finally:
         engine.kill()
         engine.wait()

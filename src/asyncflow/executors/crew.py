@@ -44,13 +44,22 @@ class Crew:
     """Implements ``Floor``, ``Audience``, ``Owner`` and ``Desk``. Make it on a running loop; ``close`` it there."""
 
     def __init__(
-        self, *, slots: int, single: bool, grace: float, start_method: str, program: str, notify: Callable[[str], None]
+        self,
+        *,
+        slots: int,
+        single: bool,
+        grace: float,
+        patience: float,
+        start_method: str,
+        program: str,
+        notify: Callable[[str], None],
     ) -> None:
         self.slots = slots
         self.error: BaseException | None = None
         """A bug of ours, after which nothing runs here any more."""
         self._single = single
         self._grace = grace
+        self._patience = patience
         self._notify = notify
         self._loop = asyncio.get_running_loop()
         self._listener = Listener(self._loop, self._after, self._fail)
@@ -64,9 +73,12 @@ class Crew:
         self._exits = Exits(self._loop, self._handout, self._ledger, self._members, grace)
         self._numbers = count(1)
         self._background: set[asyncio.Task[None]] = set()
-        self._hiring_from = 0.0
+        self._short_since: float | None = None
+        """Since when no worker could be started while there was none."""
         self._soon: asyncio.Handle | None = None
         self._recheck: asyncio.TimerHandle | None = None
+        self._hire_again: asyncio.TimerHandle | None = None
+        """Set while nobody can be hired."""
 
     # -- sessions ----------------------------------------------------------------------------------
 
@@ -121,7 +133,7 @@ class Crew:
         self._pump_soon()
 
     async def close(self) -> None:
-        for handle in (self._soon, self._recheck):
+        for handle in (self._soon, self._recheck, self._hire_again):
             if handle is not None:
                 handle.cancel()
         for task in self._background:
@@ -137,7 +149,7 @@ class Crew:
         lane = errand.lane
         assert isinstance(lane, StepLane)
         session = lane.session
-        if self._loop.time() < self._hiring_from:
+        if self._hire_again is not None:
             return None
         try:
             zygote = self._zygote_for(session)
@@ -221,6 +233,7 @@ class Crew:
         member = self._members.get(worker)
         if member is not None:
             member.pid = pid
+            self._short_since = None
             self._handout.started(member)
 
     def unmade(self, worker: int, message: str) -> None:
@@ -261,24 +274,38 @@ class Crew:
         self._handout.pump(self._loop.time())
         again = self._handout.recheck
         if again is not None and self._recheck is None:
-            self._recheck = self._loop.call_at(again, self._turn)
+            self._recheck = self._loop.call_at(again, self._on_recheck)
+
+    def _on_recheck(self) -> None:
+        self._recheck = None
+        self._turn()
+
+    def _on_hire_again(self) -> None:
+        self._hire_again = None
+        self._turn()
 
     def _pump_soon(self) -> None:
         if self._soon is None:
             self._soon = self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._soon = self._recheck = None
+        self._soon = None
         self._handout.due = True
         self._guarded(self._after)
 
     def _cannot_hire(self, session: LocalSession, why: str) -> None:
-        """The system is at some limit. While there are workers we make do with them, and try again."""
+        """The system is at some limit. Make do with the workers that are there; where there are none, try for a while."""
+        now = self._loop.time()
         if self._members:
-            self._hiring_from = self._loop.time() + HIRE_AGAIN
-            self._loop.call_at(self._hiring_from, self._turn)
-        else:
-            self._refuse(session, Failure(FailureKind.LOST, f"No worker can be started: {why}"))
+            self._short_since = None
+        elif self._short_since is None:
+            self._short_since = now
+        elif now - self._short_since > self._patience:
+            self._short_since = None
+            self._refuse(session, Failure(FailureKind.LOST, f"No worker can be started: {why}", retriable=False))
+            return
+        if self._hire_again is None:
+            self._hire_again = self._loop.call_later(HIRE_AGAIN, self._on_hire_again)
 
     def _refuse(self, session: LocalSession, failure: Failure) -> None:
         """End what waits of this session, once the turn is over."""

@@ -113,7 +113,7 @@ class Ledger:
         why = cause.message if isinstance(cause, Failure) else f"The last one {manner(cause)}."
         said = b"".join(output.tail for output in member.outputs).decode(errors="replace").strip()
         message = f"Workers die at their start, again and again. {why}" + (f" It said last:\n{said}" if said else "")
-        self.end_untaken(session, Failure(FailureKind.LOST, message))
+        self.end_untaken(session, Failure(FailureKind.LOST, message, retriable=False))
 
     def bereaved(self, submission: Submission, cause: int | Failure) -> None:
         """Its worker died with it or just before it began, with exit status ``cause`` or through no fault of the task."""
@@ -124,7 +124,8 @@ class Ledger:
             if submission.returned <= MOST_RETURNS and not submission.cancelled:
                 self._handout.add([submission])
                 return
-            failure = Failure(FailureKind.LOST, "Its workers died before it began, again and again.")
+            message = "Its workers died before it began, again and again."
+            failure = Failure(FailureKind.LOST, message, retriable=False)
         elif isinstance(cause, Failure):
             failure = cause
         elif member is not None and member.timer is not None and not submission.cancelled:

@@ -29,12 +29,18 @@ GRACE = 5.0
 """Seconds that a worker has to exit when it is told to."""
 
 
+PATIENCE = 10.0
+"""Seconds that a run waits where the system lets no worker be started."""
+
+
 class LocalExecutor:
     """Runs tasks in worker processes, at most ``max_workers`` (default: the processors we may use) at a time.
 
     ``isolation``: with ``"step"`` a worker serves many tasks of one step, one after the other; with ``"task"`` each
     task has a process of its own. ``start_method``: ``"fork"`` forks workers from a process that has imported the
-    flow, ``"spawn"`` starts each as a fresh interpreter; None forks where what the flow imports allows it.
+    flow, ``"spawn"`` starts each as a fresh interpreter; None forks where what the flow imports allows it. ``grace`` is
+    how long a worker that is to exit may take. Where the system lets none be started for ``patience`` seconds (no
+    processes, no descriptors left), tasks fail.
 
     An async context manager, which keeps processes warm between runs and may be shared by any number of
     engines on one event loop. Used without being entered, it lives as long as a run needs it.
@@ -49,6 +55,7 @@ class LocalExecutor:
         grace: float = GRACE,
         *,
         start_method: str | None = None,
+        patience: float = PATIENCE,
         program: str = FLOW,
     ) -> None:
         if max_workers is not None and max_workers < 1:
@@ -60,6 +67,7 @@ class LocalExecutor:
         self._slots = max_workers or processors()
         self._isolation = isolation
         self._grace = grace
+        self._patience = patience
         self._start_method = start_method or ""
         self._program = program
         self._crew: Crew | None = None
@@ -113,6 +121,7 @@ class LocalExecutor:
                 slots=self._slots,
                 single=self._isolation == "task",
                 grace=self._grace,
+                patience=self._patience,
                 start_method=self._start_method,
                 program=self._program,
                 notify=self._notify,

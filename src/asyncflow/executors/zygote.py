@@ -7,15 +7,15 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from asyncflow.executors.deaths import manner
-from asyncflow.worker.spawned import interpreter
+from asyncflow.executors.launch import launch
 from asyncflow.worker.wire import Begin, Brief, Broken, Exited, Forget, Made, Ready, Signal, Unmade, frame, notices
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
 
     from asyncflow.events import Failure, FlowSource, RunContext
@@ -111,31 +111,11 @@ class ZygoteProcess:
     # -- the process -------------------------------------------------------------------------------
 
     def _start(self) -> subprocess.Popen[bytes]:
-        ours, theirs = socket.socketpair()
-        output, its_output = os.pipe()
-        try:
-            call = f"asyncflow.worker.zygote.main({theirs.fileno()}, {os.getpid()})"
-            process = subprocess.Popen(
-                interpreter(call),
-                stdin=subprocess.DEVNULL,
-                stdout=its_output,
-                stderr=its_output,
-                pass_fds=(theirs.fileno(),),
-                # Signals from the terminal are for the engine, which tells its workers what to do.
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            os.close(output)
-            raise
-        finally:
-            theirs.close()
-            os.close(its_output)
-        ours.setblocking(False)
-        os.set_blocking(output, False)
-        self._control, self._output = ours, output
-        self._listener.add(ours.fileno(), self._on_notices)
-        self._listener.add(output, self._on_output)
+        process, self._control, self._output = launch()
+        self._control.setblocking(False)
+        os.set_blocking(self._output, False)
+        self._listener.add(self._control.fileno(), self._on_notices)
+        self._listener.add(self._output, self._on_output)
         return process
 
     def _send(self, order: Order, descriptors: Sequence[int] = ()) -> None:

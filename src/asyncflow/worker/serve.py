@@ -199,7 +199,7 @@ def bound(program: Program, context: RunContext) -> Tasks | Failure:
     except Exception as error:
         from asyncflow.worker.failures import failure_of
 
-        return failure_of(error, kind=FailureKind.LOST)
+        return replace(failure_of(error, kind=FailureKind.LOST), retriable=False)
 
 
 def live(tasks: Tasks | Failure, order: Make, channels: Channels, parent: int) -> NoReturn:
