@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from asyncflow.cli.options import RUN_OPTIONS, Takes
 from asyncflow.cli.reports import report
-from asyncflow.cli.scan import Scanned, scan
+from asyncflow.cli.scan import HELP, Scanned, scan
+from asyncflow.settings import option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,12 +78,32 @@ def _execute(program: Program, arguments: Sequence[str]) -> int:
     top = scan(arguments, options, hint=hint, first_word_only=True)
     invocation = _invocation(program, top)
     if invocation.command == "run":
-        from asyncflow.cli.running import run
-
-        return run(invocation)
+        return _run(invocation)
     from asyncflow.cli.app import call
 
     return call(invocation)
+
+
+def _run(invocation: Invocation) -> int:
+    """While this process imports the engine, the one that will import the flow for the workers comes up."""
+    from asyncflow.executors import launch
+
+    if _is_for_local_workers(invocation):
+        launch.ahead()
+    try:
+        from asyncflow.cli.running import run
+
+        return run(invocation)
+    finally:
+        launch.dismiss()
+
+
+def _is_for_local_workers(invocation: Invocation) -> bool:
+    """Whether the run will most likely need them; a wrong guess costs nothing but a moment of another processor."""
+    elsewhere = "executor" in invocation.before or any(
+        word in HELP or word.startswith("--executor") for word in invocation.rest
+    )
+    return not elsewhere and option("executor") in {None, "local"}
 
 
 def _invocation(program: Program, top: Scanned) -> Invocation:
