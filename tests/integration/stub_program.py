@@ -155,7 +155,7 @@ class Steps:
         libc = ctypes.CDLL(None)
         libc.puts(b"out of C")
         subprocess.run(["sh", "-c", "echo out of a child; echo err of a child >&2"], check=True)
-        os.write(1, b"no line end")
+        os.write(2, b"no line end")  # of stderr: what C keeps for stdout comes when the task ends, behind anything
 
     def binary(self, index=0):
         os.write(1, bytes(range(256)) + b"\n")

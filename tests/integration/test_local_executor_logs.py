@@ -32,8 +32,8 @@ def using(request):
 async def test_python_c_and_children_are_heard(tmp_path, using):
     async with attached(tmp_path, using) as rig:
         await rig.run(spec("speaks"))
-        assert sorted(rig.out()) == [b"no line end", b"out of C", b"out of Python", b"out of a child"]
-        assert sorted(rig.err()) == [b"err of Python", b"err of a child"]
+        assert sorted(rig.out()) == [b"out of C", b"out of Python", b"out of a child"]
+        assert sorted(rig.err()) == [b"err of Python", b"err of a child", b"no line end"]
 
 
 async def test_each_line_belongs_to_the_task_that_printed_it(tmp_path, using):
