@@ -49,6 +49,15 @@ def leave(file):
     partial.rename(file)
 
 
+def start_native_thread(name=None):
+    """A thread that Python knows nothing of."""
+    libc = ctypes.CDLL(None)
+    thread = ctypes.c_ulong()
+    libc.pthread_create(ctypes.byref(thread), None, libc.pause, None)
+    if name:
+        libc.pthread_setname_np(thread, name)
+
+
 class StubProgram:
     """Steps leave files beside the flow; its ``qualname`` says what importing it does."""
 
@@ -60,6 +69,11 @@ class StubProgram:
                 raise ValueError("this flow doesn't import")
             case "Threads":
                 threading.Thread(target=threading.Event().wait, name="background", daemon=True).start()
+            case "Runtime":
+                start_native_thread(b"polars-0")
+            case "Blas":
+                start_native_thread()
+                import numpy.random  # noqa: F401
             case "Hangs":
                 threading.Event().wait()
             case "Nobody":
@@ -311,6 +325,13 @@ class Steps:
 
     def draws(self, index=0):
         return random.random()
+
+    def draws_numpy(self, index=0):
+        import numpy as np
+
+        drawn = np.random.random()  # noqa: NPY002
+        np.random.seed(1)  # noqa: NPY002
+        return drawn
 
     def grows(self, megabytes):
         Steps.kept = b"x" * (megabytes << 20)

@@ -256,6 +256,23 @@ async def test_a_flow_that_starts_threads_is_spawned_and_that_is_said_once(tmp_p
     assert "background" in line["reason"]
 
 
+async def test_so_is_one_that_starts_a_runtime_with_threads_of_its_own(tmp_path):
+    with structlog.testing.capture_logs() as logs:
+        async with attached(tmp_path, flow="Runtime") as rig:
+            await rig.run(spec("quick"))
+    (line,) = logs
+    assert "polars-0" in line["reason"]
+
+
+async def test_threads_of_blas_survive_a_fork(tmp_path):
+    """They carry no name of their own. numpy's random numbers differ from worker to worker and from task to task."""
+    with structlog.testing.capture_logs() as logs:
+        async with attached(tmp_path, executor(2), flow="Blas") as rig:
+            await rig.run(*(spec("draws_numpy", serial) for serial in range(1, 21)))
+            assert len({rig.value(serial) for serial in range(1, 21)}) == 20
+    assert logs == []
+
+
 # -- what a step starts ----------------------------------------------------------------------------
 
 
