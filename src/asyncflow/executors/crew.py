@@ -7,6 +7,7 @@ of a session; at the end of each turn what became possible is handed out.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ class Crew:
     def open_session(self, run: RunContext, emit: Emit, emit_log: EmitLog) -> LocalSession:
         """Starts importing the flow, if no zygote has. Raises ``ExecutorError`` and ``OSError``."""
         session = LocalSession(next(self._numbers), run, emit, emit_log, self)
+        self._zygotes.forgive(run.source)
         self._zygote_for(session)
         self._sessions.add(session)
         return session
@@ -336,7 +338,8 @@ class Crew:
         self._zygotes.abandon()
         for session in self._sessions:
             for submission in list(session.open.values()):
-                self._ledger.end(submission, self._internal_failure())
+                with suppress(Exception):  # it may be the engine's own end that fails: the others still hear of it
+                    self._ledger.end(submission, self._internal_failure())
         for member in list(self._members.values()):
             member.close()
             member.session.lost(member)

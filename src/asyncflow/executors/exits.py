@@ -116,7 +116,7 @@ class Exits:
 
     async def bury_all(self, zygote: ZygoteProcess, members: Sequence[Member], failure: Failure) -> None:
         """The zygote was killed: the kernel kills its workers with it; see to what they had started too."""
-        sessions = frozenset(zygote.pids)
+        sessions = frozenset(zygote.pids) | {member.pid for member in members if member.pid}
         until = self._loop.time() + self._grace + 1.0
         while self._loop.time() < until:
             nameless = [member for member in members if not member.pid and not member.silent]

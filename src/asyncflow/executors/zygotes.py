@@ -63,6 +63,10 @@ class Zygotes:
         self._alive.add(zygote)
         return zygote
 
+    def forgive(self, source: FlowSource) -> None:
+        """A new run begins: what became of zygotes for others doesn't count."""
+        self._deaths.pop(source, None)
+
     def died(self, zygote: ZygoteProcess) -> None:
         """It has ended; if nobody told it to, that counts against it."""
         self._alive.discard(zygote)
@@ -73,7 +77,7 @@ class Zygotes:
     def proved(self, zygote: ZygoteProcess) -> None:
         """A worker of it has ended a task."""
         if self._deaths:
-            self._deaths.pop(zygote.source, None)
+            self.forgive(zygote.source)
 
     async def close(self, grace: float) -> None:
         """End all of them, and wait for it."""

@@ -87,8 +87,15 @@ def kill_group(pid: int, number: int) -> None:
 
 
 def kill_sessions(sessions: frozenset[int]) -> bool:
-    """Kill all members of these sessions, whose leaders may be gone; whether there were any."""
-    members = [pid for pid, _, session in processes() if session in sessions]
+    """Kill all members of these sessions, whose leaders may be gone; whether there were any.
+
+    Where that can't be asked, only the process groups of the leaders are killed.
+    """
+    running = processes()
+    if not running:
+        for leader in sessions:
+            kill_group(leader, signal.SIGKILL)
+    members = [pid for pid, _, session in running if session in sessions]
     for pid in members:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)

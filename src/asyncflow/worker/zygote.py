@@ -73,6 +73,8 @@ class Zygote:
         """Received, and not yet a worker's."""
         self._program: Program | None = None
         self._begin: Begin | None = None
+        self._start_method = ""
+        """Empty until the flow is imported."""
         self._contexts: dict[int, RunContext] = {}
         self._runs: dict[int, Tasks | Failure] = {}
         self._pids: dict[int, int] = {}
@@ -80,7 +82,9 @@ class Zygote:
         """Number of a worker to its pid, and back."""
         self._family: frozenset[int] = frozenset()
         """Processes that the flow's import started."""
-        self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
         self._watched = kernel.watch(engine)
         self._on_sigchld: object = signal.SIG_DFL
 
@@ -122,7 +126,8 @@ class Zygote:
                 self._runs.pop(run, None)
             case Make():
                 channels = Channels(*(self._descriptors.popleft() for _ in Channels._fields))
-                self._make(order, channels)
+                if self._start_method:
+                    self._make(order, channels)
                 for descriptor in channels:
                     os.close(descriptor)
             case Signal(worker=worker, number=number):
@@ -158,6 +163,7 @@ class Zygote:
         self._on_sigchld = signal.signal(signal.SIGCHLD, _do_nothing)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         kernel.die_with_parent(None)
+        self._start_method = method
         self._tell(Ready(method, reason))
 
     # -- workers -----------------------------------------------------------------------------------
