@@ -169,6 +169,8 @@ class RunContext(Struct, frozen=True, array_like=True):
     tags: tuple[str, ...] = ()
     origin_run_id: RunId | None = None
     max_num_splits: int | None = None
+    graph_hash: str = ""
+    """Of the graph that the engine goes by; a worker that has read another refuses to work."""
 
 
 # -- events ----------------------------------------------------------------------------------------

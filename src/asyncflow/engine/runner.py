@@ -223,6 +223,7 @@ class RunHandle:
             username=engine.user,
             tags=engine.tags,
             max_num_splits=engine.max_num_splits,
+            graph_hash=engine.graph.hash,
         )
 
     async def _create(self, context: RunContext, executor: Executor, clock: Clock, small: Sequence[SmallBlob]) -> None:

@@ -64,24 +64,32 @@ class FlowProgram:
 
     def __init__(self, source: FlowSource) -> None:
         from asyncflow.loader import graph_of, load_flow
+        from asyncflow.store.local import LocalStore
         from asyncflow.worker import foreach, task
 
         del foreach, task
+        self.open_store = LocalStore.open
         self.flow = load_flow(source)
         self.graph = graph_of(self.flow)
 
     def bind(self, context: RunContext) -> Tasks:
+        """Raises ``FlowDefinitionError`` where this process has imported another version of the flow than the engine."""
+        if context.graph_hash not in {"", self.graph.hash}:
+            from asyncflow.errors import FlowDefinitionError
+
+            raise FlowDefinitionError(
+                f"{self.graph.file} was changed while its run was starting: the workers read other steps than the engine. "
+                "Run it again."
+            )
         return FlowTasks(self, context)
 
 
 class FlowTasks:
     def __init__(self, program: FlowProgram, context: RunContext) -> None:
-        from asyncflow.store.local import LocalStore
-
         self._program = program
         self._context = context
         # Its files are opened when they are used, and again in another process.
-        self._store = LocalStore.open(context.store, create=False)
+        self._store = program.open_store(context.store, create=False)
 
     def run(self, spec: TaskSpec, worker: str) -> Outcome:
         from asyncflow.worker.task import run_task
