@@ -117,10 +117,13 @@ class TaskState(Reader):
         Raises ``StoreError``, and ``UnserializableArtifact`` once all is stored that can be.
         """
         problem: UnserializableArtifact | None = None
-        for name, value in tuple(flow.__dict__.items()):
-            if name in self.fixed or self._untouched(name, value):
+        for given, value in tuple(flow.__dict__.items()):
+            if given in self.fixed or self._untouched(given, value):
                 continue
+            name = given
             try:
+                if type(given) is not str or not given.isascii():
+                    name = _artifact_name(given)
                 blob = to_blob(value, name)
             except UnserializableArtifact as error:
                 self.refs.pop(name, None)
@@ -146,3 +149,22 @@ class TaskState(Reader):
     def manifest(self) -> BlobRef:
         """Stores the manifest of ``refs``."""
         return self.shelf.store(Manifest(self.refs).to_blob())
+
+
+def _artifact_name(given: Any) -> str:
+    """Of what stands in an object's ``__dict__``, which takes anything. Raises ``UnserializableArtifact``."""
+    if not isinstance(given, str):
+        raise UnserializableArtifact(
+            f"An artifact's name must be a string, and {given!r} (of type {type(given).__name__}) is none. It got into "
+            "the flow's `__dict__` by `vars(self).update(...)` or the like: keep such a mapping in an artifact of its "
+            "own (`self.table = {...}`)."
+        )
+    name = str.__str__(given)  # a plain one: numpy's strings are a subclass
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UnserializableArtifact(
+            f"The artifact's name {name!r} isn't valid Unicode (it has a surrogate, as text has that was decoded from "
+            "other bytes than UTF-8). Give it another name, or keep it as a key of a dict in an artifact of its own."
+        ) from None
+    return name
