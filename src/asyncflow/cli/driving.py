@@ -16,20 +16,23 @@ from asyncflow.ui.text import count, counted, duration, plain
 
 if TYPE_CHECKING:
     from asyncflow.cli.options import RunOptions
+    from asyncflow.cli.runidfile import RunIdFile
     from asyncflow.cli.running import Request
     from asyncflow.engine.runner import Engine, RunHandle
     from asyncflow.ui.output import Output
     from asyncflow.ui.view import View
 
 
-async def drive(engine: Engine, request: Request, checks: str, output: Output) -> int:
+async def drive(
+    engine: Engine, request: Request, checks: str, output: Output, run_id_file: RunIdFile | None = None
+) -> int:
     """Run ``request`` to its end; returns the exit code."""
     options = request.options
     stopper = Stopper(lambda: _end_at_once(output))
     with stopper.listening():
         async with engine.start(**request.values) as handle:
-            if options.run_id_file is not None:
-                _write_whole(options.run_id_file, handle.run_id)
+            if run_id_file is not None:
+                run_id_file.write(handle.run_id)
             view = _view(engine, handle, options, output)
             if not options.quiet and not options.json:
                 say(_banner(engine, handle, checks))
@@ -115,14 +118,6 @@ def _counts(view: View) -> str:
     parts = [f"{counted(done, 'task')} done"]
     parts += [f"{count(number)} {word}" for number, word in ((failed, "failed"), (cancelled, "cancelled")) if number]
     return ", ".join(parts)
-
-
-def _write_whole(path: str, text: str) -> None:
-    """The file has its whole content or isn't there: others wait for it."""
-    new = f"{path}.{os.getpid()}.new"
-    with open(new, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib is an import
-        file.write(text)
-    os.replace(new, path)  # noqa: PTH105
 
 
 def _end_at_once(output: Output) -> None:

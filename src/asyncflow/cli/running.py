@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from asyncflow.cli.dispatch import Invocation
     from asyncflow.cli.options import RunOptions
+    from asyncflow.cli.runidfile import RunIdFile
     from asyncflow.flow import FlowSpec
     from asyncflow.parameters import Parameter
 
@@ -129,7 +130,6 @@ def _start(request: Request, precheck: Precheck | None) -> int:
 
     options = request.options
     _check_executor(options.executor)
-    _check_run_id_file(options.run_id_file)
     _log(options.log_level)
     try:
         engine = Engine(
@@ -150,9 +150,14 @@ def _start(request: Request, precheck: Precheck | None) -> int:
         return 1
     output = Output(sys.stdout, forgiving=True)
     # What the flow's own code prints in this process mustn't stand between the lines of JSON.
-    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        run_id_file = _run_id_file(options.run_id_file)
+        if run_id_file is not None:
+            stack.enter_context(run_id_file)
+        if options.json:
+            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:
-            return asyncio.run(drive(engine, request, _checks(precheck), output))
+            return asyncio.run(drive(engine, request, _checks(precheck), output, run_id_file))
         except asyncio.CancelledError:  # a signal before the run had begun
             raise KeyboardInterrupt from None
 
@@ -188,15 +193,12 @@ def _check_executor(name: str | None) -> None:
         raise UsageError(f"There is no executor named '{name}'. Installed are: {', '.join(sorted(found))}.")
 
 
-def _check_run_id_file(path: str | None) -> None:
-    """Before anything runs: whoever waits for the file shouldn't wait in vain."""
+def _run_id_file(path: str | None) -> RunIdFile | None:
     if path is None:
-        return
-    folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - pathlib is an import
-    if not os.path.isdir(folder):  # noqa: PTH112
-        raise UsageError(f"--run-id-file: there is no folder {folder}.")
-    if os.path.isdir(path) or not os.access(folder, os.W_OK):  # noqa: PTH112
-        raise UsageError(f"--run-id-file: {path} can't be written.")
+        return None
+    from asyncflow.cli.runidfile import RunIdFile
+
+    return RunIdFile(path)
 
 
 def _log(level: str | None) -> None:
