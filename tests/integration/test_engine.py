@@ -252,6 +252,17 @@ async def test_subprocesses_of_a_step_die_with_the_run(store, tmp_path):
     await until(lambda: all(gone(pid) for pid in children))
 
 
+async def test_subprocesses_in_sessions_of_their_own_die_with_a_zygote_that_is_killed(store, tmp_path):
+    waiter = asyncio.create_task(Engine(WaitingFlow, store=store, max_workers=2).run(folder=str(tmp_path), child=True))
+    await waiting_pids(tmp_path, 2)
+    children = [int((tmp_path / f"child-{i}").read_text()) for i in range(2)]
+    (zygote,) = psutil.Process().children()
+    zygote.kill()
+    await until(lambda: all(gone(pid) for pid in children))
+    (tmp_path / "go").touch()
+    assert (await waiter).successful  # what was lost with the zygote was run again
+
+
 async def test_engines_share_one_open_executor(store, tmp_path):
     async with LocalExecutor(max_workers=2) as executor:
         runs = await asyncio.gather(

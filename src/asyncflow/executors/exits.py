@@ -120,7 +120,7 @@ class Exits:
         until = self._loop.time() + self._grace + 1.0
         while self._loop.time() < until:
             nameless = [member for member in members if not member.pid and not member.silent]
-            if not kernel.kill_sessions(sessions) and not nameless:
+            if not kernel.kill_sessions(sessions, zygote.mark) and not nameless:
                 break
             await asyncio.sleep(0.005)
         for member in members:

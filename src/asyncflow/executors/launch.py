@@ -23,6 +23,8 @@ class Launched(NamedTuple):
     control: socket.socket
     output: int
     """Where what it prints itself can be read."""
+    mark: str
+    """Stands in the environment of all that it starts, so that they are found if it is killed."""
 
     def dismiss(self) -> None:
         """End it before it had an order."""
@@ -54,12 +56,15 @@ def dismiss() -> None:
 def _start() -> Launched:
     ours, theirs = socket.socketpair()
     output, its_output = os.pipe()
+    mark = f"ASYNCFLOW_FAMILY={os.urandom(16).hex()}"
+    name, _, value = mark.partition("=")
     try:
         process = subprocess.Popen(
             interpreter(f"asyncflow.worker.zygote.main({theirs.fileno()}, {os.getpid()})"),
             stdin=subprocess.DEVNULL,
             stdout=its_output,
             stderr=its_output,
+            env={**os.environ, name: value},
             pass_fds=(theirs.fileno(),),
             # Signals from the terminal are for the engine, which tells its workers what to do.
             start_new_session=True,
@@ -71,4 +76,4 @@ def _start() -> Launched:
     finally:
         theirs.close()
         os.close(its_output)
-    return Launched(process, ours, output)
+    return Launched(process, ours, output, mark)

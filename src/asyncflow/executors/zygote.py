@@ -111,7 +111,7 @@ class ZygoteProcess:
     # -- the process -------------------------------------------------------------------------------
 
     def _start(self) -> subprocess.Popen[bytes]:
-        process, self._control, self._output = launch()
+        process, self._control, self._output, self.mark = launch()
         self._control.setblocking(False)
         os.set_blocking(self._output, False)
         self._listener.add(self._control.fileno(), self._on_notices)

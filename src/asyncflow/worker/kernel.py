@@ -11,6 +11,11 @@ import ctypes
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
@@ -37,6 +42,12 @@ def adopt_orphans() -> None:
 def flush_c() -> None:
     """Write what C code has buffered in its stdout and stderr."""
     _fflush(None)
+
+
+set_handler: Callable[[int, Callable[[int, FrameType | None], object] | int], object] = getattr(
+    signal.signal, "__wrapped__", signal.signal
+)
+"""``signal.signal`` without the enums around it, which touch so many pages that a fresh fork notices."""
 
 
 def watch(pid: int) -> int | None:
@@ -86,8 +97,9 @@ def kill_group(pid: int, number: int) -> None:
             os.kill(pid, number)
 
 
-def kill_sessions(sessions: frozenset[int]) -> bool:
-    """Kill all members of these sessions, whose leaders may be gone; whether there were any.
+def kill_sessions(sessions: frozenset[int], mark: str) -> bool:
+    """Kill all members of these sessions, whose leaders may be gone, and all that carry ``mark`` in the environment
+    that they were started with, whatever session they made for themselves; whether there were any.
 
     Where that can't be asked, only the process groups of the leaders are killed.
     """
@@ -95,11 +107,19 @@ def kill_sessions(sessions: frozenset[int]) -> bool:
     if not running:
         for leader in sessions:
             kill_group(leader, signal.SIGKILL)
-    members = [pid for pid, _, session in running if session in sessions]
+    members = [pid for pid, _, session in running if session in sessions or _carries(pid, mark)]
     for pid in members:
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
     return bool(members)
+
+
+def _carries(pid: int, mark: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123 - likewise
+            return mark.encode() in file.read()
+    except OSError:  # it ended just now, or belongs to somebody else
+        return False
 
 
 def kill_descendants() -> None:
