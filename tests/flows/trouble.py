@@ -143,3 +143,22 @@ class BadForeachFlow(FlowSpec):
     @step
     def end(self):
         pass
+
+
+class UmaskFlow(FlowSpec):
+    """Lets nobody read what it makes, and leaves an artifact that is a file."""
+
+    fails = Parameter("fails", default=False, type=bool)
+
+    @step
+    def start(self):
+        os.umask(0o777)
+        self.large = b"x" * 100_000
+        if self.fails:
+            raise ValueError("after its umask")
+        self.seen = os.umask(0o777)
+        self.next(self.end)
+
+    @step
+    def end(self):
+        pass

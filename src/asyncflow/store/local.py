@@ -48,6 +48,9 @@ class LocalStore:
         if create:
             try:
                 store.root.mkdir(parents=True, exist_ok=True)
+                # Others write there, too: made here, and not by the first task, whose step may have changed the umask.
+                for name in ("blobs", "tmp", "logs"):
+                    (store.root / name).mkdir(exist_ok=True)
             except OSError as error:
                 raise cannot_write(store.root, error) from error
             store.blobs.sweep(older_than=ABANDONED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -90,20 +91,29 @@ class FlowTasks:
         self._context = context
         # Its files are opened when they are used, and again in another process.
         self._store = program.open_store(context.store, create=False)
+        self._foreseen = b""
+        """The key of the manifest for which that was done last."""
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
 
     def run(self, spec: TaskSpec, worker: str) -> Outcome:
         from asyncflow.worker.task import run_task
 
         program = self._program
-        return run_task(program.flow, program.graph, self._context, spec, self._store.blobs, worker=worker)
+        blobs, umask = self._store.blobs, self._umask
+        return run_task(program.flow, program.graph, self._context, spec, blobs, worker=worker, umask=umask)
 
     def foresee(self, spec: TaskSpec) -> None:
         """What it would do for each child of a fan-out: open the database, read the manifest and the list of items."""
+        manifest = spec.inputs[0].manifest
+        if manifest.key == self._foreseen:
+            return
         from asyncflow.worker.foreach import packed_name, whole_name
         from asyncflow.worker.task import _loader  # pyright: ignore[reportPrivateUsage]
 
         loader = _loader(self._store.blobs)
-        artifacts = loader.manifest(spec.inputs[0].manifest).artifacts
+        artifacts = loader.manifest(manifest).artifacts
         names = [name(frame.step, frame.var) for frame in spec.frames for name in (packed_name, whole_name)]
         loader.prefetch(artifacts[name] for name in names if name in artifacts)
         self._store.reader.close()
+        self._foreseen = manifest.key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from types import CoroutineType
@@ -46,25 +47,34 @@ def run_task(
     blobs: BlobAccess,
     *,
     worker: str = "",
+    umask: int | None = None,
 ) -> Outcome:
     """Runs one attempt in this process and thread. Whatever the step raises is in the outcome.
 
+    ``umask`` holds again once the step has run: who can read the store's files isn't for a step to decide.
     Not for two tasks at once on one ``blobs``.
     """
-    return TaskRun(flow_class, graph, context, spec, blobs).outcome(worker)
+    return TaskRun(flow_class, graph, context, spec, blobs, umask).outcome(worker)
 
 
 class TaskRun:
     """One attempt on its way: what it has got to when it fails is still there."""
 
     def __init__(
-        self, flow_class: type[FlowSpec], graph: FlowGraph, context: RunContext, spec: TaskSpec, blobs: BlobAccess
+        self,
+        flow_class: type[FlowSpec],
+        graph: FlowGraph,
+        context: RunContext,
+        spec: TaskSpec,
+        blobs: BlobAccess,
+        umask: int | None = None,
     ) -> None:
         self.flow_class = flow_class
         self.graph = graph
         self.context = context
         self.spec = spec
         self.node = graph[spec.attempt.task.step]
+        self.umask = umask
         self.shelf = Shelf(blobs, _loader(blobs))
         self.manifest: BlobRef | None = None
         self.next: Next | None = None
@@ -99,7 +109,11 @@ class TaskRun:
             leave_task(token)
 
     def _work(self, flow: FlowSpec, state: TaskState) -> None:
-        self._call(flow)
+        try:
+            self._call(flow)
+        finally:
+            if self.umask is not None:
+                os.umask(self.umask)
         self.next, frozen = settle(flow, self.node, state.transition, self.context.max_num_splits)
         state.persist(flow)
         if frozen is not None:
