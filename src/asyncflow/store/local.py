@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from asyncflow.errors import StoreError
 from asyncflow.store.blobs.local import LocalBlobs, LocalBlobStore, cannot_write
 from asyncflow.store.logs import LocalLogs
+from asyncflow.store.metadata.connection import open_for_writing, translated
 from asyncflow.store.metadata.sqlite import SqliteMetadataStore, SqliteReader
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class LocalStore:
                     (store.root / name).mkdir(exist_ok=True)
             except OSError as error:
                 raise cannot_write(store.root, error) from error
+            store._ensure_database()
             store.blobs.sweep(older_than=ABANDONED)
         elif not store.root.is_dir():
             raise StoreError(
@@ -60,6 +62,28 @@ class LocalStore:
                 "or --store."
             )
         return store
+
+    def _ensure_database(self) -> None:
+        """Before anything else is there: blobs and logs without a database are then always what a lost one left."""
+        path = self.root / DATABASE
+        if _has_content(path):
+            return
+        left = self.orphan()
+        if left is not None and not _has_content(path):  # else another first run was quicker
+            raise StoreError(
+                f"The database of the store {self.root} is lost: {path} is {'empty' if path.exists() else 'missing'}, "
+                f"although there is {left}. Restore {DATABASE} from a backup, or move the directory away to begin a new "
+                "store."
+            )
+        with translated(path):
+            open_for_writing(path).close()
+
+    def orphan(self) -> str | None:
+        """The path of some log or blob; None where there is neither."""
+        for place, depth in ((self.root / "logs", "*.log"), (self.root / "blobs", "*/*")):
+            for path in place.glob(depth):
+                return str(path)
+        return None
 
     @cached_property
     def metadata(self) -> SqliteMetadataStore:
@@ -89,3 +113,10 @@ class LocalStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False

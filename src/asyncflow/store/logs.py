@@ -180,3 +180,25 @@ class LocalLogs:
     def read(self, run_id: RunId, chunks: Iterable[LogChunk]) -> Iterator[LogLine]:
         """See ``read_chunks``."""
         return read_chunks(self.path(run_id), chunks)
+
+    def damage(self, run_id: RunId, chunks: Iterable[LogChunk]) -> Iterator[str]:
+        """A sentence for each chunk that can't be read whole, or one for a file that can't be opened."""
+        try:
+            file = self.path(run_id).open("rb")
+        except OSError as error:
+            yield f"The log can't be read: {error.strerror}."
+            return
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            for chunk in chunks:
+                if chunk.offset + chunk.size > size:
+                    yield (
+                        f"The log has {size} bytes, but lines of task {chunk.serial}, attempt {chunk.attempt}, end at "
+                        f"byte {chunk.offset + chunk.size}."
+                    )
+                    continue
+                try:
+                    for _ in _chunk(file, chunk):
+                        pass
+                except StoreError as error:
+                    yield str(error)

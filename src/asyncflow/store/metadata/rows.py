@@ -177,5 +177,7 @@ INSERT_EVENTS = "INSERT INTO journal (run, seq, events) VALUES (?, (SELECT coale
 SELECT_EVENTS = """SELECT seq, events FROM journal
     WHERE run = (SELECT run FROM runs WHERE run_id = ?) AND seq > ? ORDER BY seq LIMIT 16"""
 INSERT_LOG = "INSERT OR REPLACE INTO logs (run, serial, offset, attempt, size) VALUES (?, ?, ?, ?, ?)"
+SELECT_LOG_PAGE = """SELECT serial, offset, attempt, size FROM logs
+    WHERE run = ? AND (serial, offset) > (?, ?) ORDER BY serial, offset LIMIT 1000"""
 SELECT_LOGS = """SELECT attempt, offset, size FROM logs
     WHERE run = (SELECT run FROM runs WHERE run_id = ?) AND serial = ? AND (? IS NULL OR attempt = ?) ORDER BY offset"""

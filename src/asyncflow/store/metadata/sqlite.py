@@ -130,6 +130,22 @@ class SqliteReader:
                     yield run_id, body
                 after = found[-1][0]
 
+    def log_pages(self) -> Iterator[tuple[RunId, list[LogChunk]]]:
+        """Every chunk of every run's log, in pages."""
+        for run, run_id in self._select("SELECT run, run_id FROM runs ORDER BY run"):
+            after: tuple[int, int] = (-1, -1)
+            while found := self._select(rows.SELECT_LOG_PAGE, (run, *after)):
+                yield run_id, [LogChunk(serial, number, offset, size) for serial, offset, number, size in found]
+                after = found[-1][:2]
+
+    def is_empty(self) -> bool:
+        """Whether there is no database, or one without any table."""
+        try:
+            with self._database.use():
+                return False
+        except NotYet:
+            return True
+
     def integrity(self) -> list[str]:
         """What SQLite's own check finds wrong with the file; reads all of it."""
         found = [text for (text,) in self._select("PRAGMA quick_check")]
