@@ -74,13 +74,16 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     """A connection in autocommit mode. ``mode`` is ``rwc``, ``rw``, ``ro`` or ``ro&immutable=1``."""
     # Path.as_uri would import urllib and ipaddress.
     quoted = os.fspath(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"file:{quoted}?mode={mode}",
         uri=True,
         timeout=BUSY_TIMEOUT,
         isolation_level=None,
         check_same_thread=False,
     )
+    # Sorting and savepoints would use files in TMPDIR: that it is full would be said of the store's disk.
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
 
 
 def open_for_writing(path: Path, migrations: Sequence[Migration] | None = None) -> sqlite3.Connection:
