@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from asyncflow._version import __version__
-from asyncflow.cli.reports import FAILED, debugging, report_bug, task_failure
-from asyncflow.cli.signals import Stopper
+from asyncflow.cli.reports import FAILED, debugging, report, report_bug, task_failure
+from asyncflow.cli.signals import OUTPUT_PATIENCE, Stopper
 from asyncflow.errors import RunFailed
 from asyncflow.events import RunState
+from asyncflow.executors import launch
 from asyncflow.ui.output import say
 from asyncflow.ui.show import show
 from asyncflow.ui.text import count, counted, duration, plain
@@ -26,7 +29,20 @@ if TYPE_CHECKING:
 async def drive(
     engine: Engine, request: Request, checks: str, output: Output, run_id_file: RunIdFile | None = None
 ) -> int:
-    """Run ``request`` to its end; returns the exit code."""
+    """Run ``request`` to its end; returns the exit code. Ends the process where a thread hangs in the output."""
+    try:
+        code = await _drive(engine, request, checks, output, run_id_file)
+    except Exception as error:
+        if not output.abandoned:
+            raise
+        code = report(error)
+    if output.abandoned:
+        launch.dismiss()
+        os._exit(code)  # else Python waits for the thread
+    return code
+
+
+async def _drive(engine: Engine, request: Request, checks: str, output: Output, run_id_file: RunIdFile | None) -> int:
     options = request.options
     stopper = Stopper(lambda: _end_at_once(output))
     with stopper.listening():
@@ -37,13 +53,29 @@ async def drive(
             if not options.quiet and not options.json:
                 say(_banner(engine, handle, checks))
             stopper.attach(handle, view, lambda: len(view.tally.running))
-            trouble = await show(handle.events(), view)
+            trouble = await show(handle.events(), view, watch=_unread(stopper, handle, output))
             failed = await _failure(handle, view)
     if trouble is not None:
         report_bug(trouble)
     if output.error is not None and not isinstance(output.error, BrokenPipeError):
         say(f"The output couldn't be written to its end: {output.error.strerror}. `asyncflow logs` has it all.")
     return _conclude(handle, view, options, failed)
+
+
+async def _unread(stopper: Stopper, handle: RunHandle, output: Output) -> None:
+    """Until the run is over, a stop was asked for, and nobody reads the output; it has been abandoned then."""
+    await stopper.again(0)
+    # Waited for in a task of its own: what cancels a waiter cancels the run.
+    over = asyncio.create_task(handle.result())
+    over.add_done_callback(lambda each: each.cancelled() or each.exception())
+    await asyncio.wait([over])
+    times, written = stopper.times, -1
+    while stopper.times == times and output.written != written:
+        written = output.written
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OUTPUT_PATIENCE if times == 1 else OUTPUT_PATIENCE / 4):
+                await stopper.again(times)
+    output.abandon()
 
 
 async def _failure(handle: RunHandle, view: View) -> RunFailed | None:
@@ -122,8 +154,7 @@ def _counts(view: View) -> str:
 
 def _end_at_once(output: Output) -> None:
     """Asked three times: the executor's own watch kills what is left of the workers."""
-    if output.is_terminal:
-        output.write("\x1b[?25h\n")  # the cursor, which the display had hidden
+    output.show_cursor()
     say("Ended at once.")
     if debugging():
         import faulthandler

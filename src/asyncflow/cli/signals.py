@@ -7,10 +7,16 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from asyncflow.ui.output import hurry
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from asyncflow.engine.runner import RunHandle
+
+
+OUTPUT_PATIENCE = 2.0
+"""Seconds without a byte read from the output after which, once a run was stopped, it isn't waited for."""
 
 
 class _Shows(Protocol):
@@ -25,11 +31,18 @@ class Stopper:
         self._handle: RunHandle | None = None
         self._view: _Shows | None = None
         self._running: Callable[[], int] = lambda: 0
-        self._times = 0
+        self.times = 0
+        self._news = asyncio.Event()
 
     @property
     def asked(self) -> bool:
-        return self._times > 0
+        return self.times > 0
+
+    async def again(self, times: int) -> None:
+        """Wait until it was asked more than ``times``."""
+        while self.times <= times:
+            self._news.clear()
+            await self._news.wait()
 
     def attach(self, handle: RunHandle, view: _Shows, running: Callable[[], int]) -> None:
         """From now on there is a run to stop; ``running`` counts its tasks under way."""
@@ -54,13 +67,15 @@ class Stopper:
                 loop.remove_signal_handler(number)
 
     def _take(self, number: signal.Signals, waiting: asyncio.Task[None]) -> None:
-        self._times += 1
+        self.times += 1
+        self._news.set()
+        hurry(OUTPUT_PATIENCE)
         if self._handle is None or self._view is None:
             waiting.cancel()  # nothing has started yet
-        elif self._times == 1:
+        elif self.times == 1:
             self._view.note(_stopping(self._running(), number))
             self._handle.cancel(number.name)
-        elif self._times == 2:
+        elif self.times == 2:
             self._view.note("Killing what still runs.")
             self._handle.cancel(number.name)
         else:

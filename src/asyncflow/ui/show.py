@@ -7,21 +7,27 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from asyncflow.events import StreamItem
     from asyncflow.ui.view import View
 
 
 async def show(
-    items: AsyncIterator[StreamItem], view: View, *, now: Callable[[], float] = time.time
+    items: AsyncIterator[StreamItem],
+    view: View,
+    *,
+    now: Callable[[], float] = time.time,
+    watch: Awaitable[None] | None = None,
 ) -> Exception | None:
     """Show ``items`` until they end; then everything has been drawn and the terminal given back.
 
+    When ``watch`` is over first, what is being drawn is left to itself: nobody reads it.
     Returns the error that made the display stop early, if there was one: a run is worth more than its display.
     """
     pump = _Pump(view, now)
     drawing = asyncio.create_task(pump.draw(), name="asyncflow-display")
+    watching = None if watch is None else asyncio.create_task(_leave(drawing, watch), name="asyncflow-display-watch")
     try:
         async for item in items:
             pump.take(item)
@@ -31,8 +37,16 @@ async def show(
     finally:
         pump.end()
         await asyncio.wait([drawing])
-        view.close()
+        if watching is not None:
+            watching.cancel()
+        if not drawing.cancelled():
+            view.close()
     return pump.error
+
+
+async def _leave(drawing: asyncio.Task[None], watch: Awaitable[None]) -> None:
+    await watch
+    drawing.cancel()  # the thread that it waits for goes on
 
 
 class _Pump:
