@@ -25,36 +25,14 @@ from asyncflow.executors.local import LocalExecutor, processors
 from asyncflow.loader import graph_of, source_of
 from asyncflow.protocols import RunRecord
 from asyncflow.store.local import LocalStore
-from asyncflow.worker.program import FlowProgram
 from asyncflow.worker.task import initial_artifacts, run_task
 from flows.squares import SquaresFlow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asyncflow.events import BlobRef, ExecutorEvent, FlowSource, TaskLog
+    from asyncflow.events import BlobRef, ExecutorEvent, TaskLog
     from asyncflow.protocols import SmallBlob
-
-FORKS = 200
-
-
-class MeasuredProgram(FlowProgram):
-    """The flow's own program. The zygote that it is made in measures what a fork of itself costs."""
-
-    def __init__(self, source: FlowSource) -> None:
-        super().__init__(source)
-        Path(os.environ["BARE_FORK"]).write_text(str(bare_fork_and_wait()))
-
-
-def bare_fork_and_wait() -> float:
-    """Milliseconds."""
-    began = time.perf_counter()
-    for _ in range(FORKS):
-        pid = os.fork()
-        if not pid:
-            os._exit(0)
-        os.waitpid(pid, 0)
-    return (time.perf_counter() - began) / FORKS * 1e3
 
 
 async def prepare(store: LocalStore, tasks: int) -> tuple[RunContext, BlobRef]:
@@ -94,7 +72,7 @@ async def cost(context: RunContext, manifest: BlobRef, tasks: int, slots: int, i
     def emit_log(_: TaskLog) -> bool:
         return True
 
-    executor = LocalExecutor(slots, isolation, program="isolation:MeasuredProgram")
+    executor = LocalExecutor(slots, isolation, program="bare_fork:MeasuredProgram")
     async with executor.attach(context, emit, emit_log) as session:
         session.submit(specs(2, 1))
         await over.wait()

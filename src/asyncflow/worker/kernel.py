@@ -11,11 +11,6 @@ import ctypes
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
 
 _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
@@ -42,12 +37,6 @@ def adopt_orphans() -> None:
 def flush_c() -> None:
     """Write what C code has buffered in its stdout and stderr."""
     _fflush(None)
-
-
-set_handler: Callable[[int, Callable[[int, FrameType | None], object] | int], object] = getattr(
-    signal.signal, "__wrapped__", signal.signal
-)
-"""``signal.signal`` without the enums around it, which touch so many pages that a fresh fork notices."""
 
 
 def watch(pid: int) -> int | None:

@@ -144,15 +144,12 @@ class Zygote:
         method, reason = order.start_method, ""
         prepare_streams()
         if method != "spawn":
-            # What exists before the forks is never collected, so that pages stay shared.
             gc.disable()
             try:
                 self._program = load_program(order.program, order.source)
             except BaseException as error:
                 self._tell(Broken(import_failure(error)))
                 return
-            finally:
-                gc.freeze()
             if not method:
                 reason = _why_not_fork()
                 method = "spawn" if reason else "fork"
@@ -188,6 +185,8 @@ class Zygote:
             with contextlib.suppress(Exception):
                 tasks.foresee(order.foreseen)
         _flush()
+        # What is there before a fork isn't looked at by the worker's collections: so its pages stay shared.
+        gc.freeze()
         with _no_fork_warning():
             pid = os.fork()
         if not pid:
