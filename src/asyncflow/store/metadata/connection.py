@@ -210,6 +210,9 @@ def translated(path: Path) -> Generator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreError(_explain(path, error)) from error
+    except (UnicodeDecodeError, sqlite3.Warning) as error:
+        # Names and messages that quote the file's own bytes.
+        raise damaged(path, error) from error
     except OSError as error:
         from asyncflow.store.blobs.local import cannot_write
 
@@ -234,6 +237,11 @@ _REMEDIES = {
     "`sqlite3 {path} .recover`",
     sqlite3.SQLITE_IOERR: "The disk of the store {path} failed. The system's log may say why; a quota can be the cause",
 }
+
+
+def damaged(path: Path, error: Exception) -> StoreError:
+    """What to tell the user where the file holds what was never written."""
+    return StoreError(f"{_REMEDIES[sqlite3.SQLITE_CORRUPT].replace('{path}', str(path))} ({error}).")
 
 
 def _explain(path: Path, error: sqlite3.Error) -> str:

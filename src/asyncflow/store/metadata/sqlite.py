@@ -12,12 +12,21 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import MsgspecError
+
 from asyncflow.codec import decode_events, encode_events, encode_failure
 from asyncflow.errors import MetaflowNotFound, RunExists
 from asyncflow.events import BlobKey, BlobRef, Event, Failure, RunId, RunState
 from asyncflow.protocols import LogChunk, RunRecord, SmallBlob, TaskRecord
 from asyncflow.store.metadata import rows, smallblobs
-from asyncflow.store.metadata.connection import Database, NotYet, open_for_reading, open_for_writing, transaction
+from asyncflow.store.metadata.connection import (
+    Database,
+    NotYet,
+    damaged,
+    open_for_reading,
+    open_for_writing,
+    transaction,
+)
 from asyncflow.store.metadata.projection import changed_tags, check_epoch, is_journaled, row_of
 
 if TYPE_CHECKING:
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _T = TypeVar("_T")
+LARGEST = 2**63 - 1
+"""The largest integer that SQLite knows."""
 
 
 class SqliteReader:
@@ -45,6 +56,13 @@ class SqliteReader:
         except NotYet:
             return []
 
+    def _read(self, convert: Callable[[], _T]) -> _T:
+        """What a function that reads rows returns; rows that were never written so are damage."""
+        try:
+            return convert()
+        except (ValueError, TypeError, MsgspecError) as error:
+            raise damaged(self.path, error) from error
+
     def flows(self) -> list[str]:
         found = self._select("SELECT flow_name FROM runs GROUP BY flow_name ORDER BY max(created) DESC, flow_name")
         return [name for (name,) in found]
@@ -60,28 +78,35 @@ class SqliteReader:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         found = self._select(
             f"{rows.SELECT_RUNS}{where} ORDER BY created DESC, run DESC LIMIT ?",
-            [*parameters, -1 if limit is None else limit],
+            [*parameters, -1 if limit is None else min(limit, LARGEST)],
         )
-        return [rows.run_record(row) for row in found]
+        return self._read(lambda: [rows.run_record(row) for row in found])
 
     def run(self, run_id: RunId) -> RunRecord | None:
         found = self._select(f"{rows.SELECT_RUNS} WHERE run_id = ?", (run_id,))
-        return rows.run_record(found[0]) if found else None
+        return self._read(lambda: rows.run_record(found[0])) if found else None
 
     def steps(self, run_id: RunId) -> list[tuple[str, float]]:
         return self._select(rows.SELECT_STEPS, (run_id,))
 
     def tasks(self, run_id: RunId, step: str, *, limit: int | None = None) -> list[TaskRecord]:
         if limit is None:
-            return rows.task_records(run_id, step, self._select(rows.SELECT_TASKS, (run_id, step, -1)))
-        # A task may have several attempts: the serials are limited, not the rows.
-        return rows.task_records(run_id, step, self._select(rows.SELECT_NEWEST_TASKS, (run_id, step, limit)))
+            found = self._select(rows.SELECT_TASKS, (run_id, step, -1))
+        else:
+            # A task may have several attempts: the serials are limited, not the rows.
+            found = self._select(rows.SELECT_NEWEST_TASKS, (run_id, step, min(limit, LARGEST)))
+        return self._read(lambda: rows.task_records(run_id, step, found))
 
     def task(self, run_id: RunId, step: str, serial: int) -> TaskRecord | None:
-        found = rows.task_records(run_id, step, self._select(rows.SELECT_TASK, (run_id, step, serial)))
-        return found[0] if found else None
+        if serial > LARGEST:
+            return None
+        found = self._select(rows.SELECT_TASK, (run_id, step, serial))
+        tasks = self._read(lambda: rows.task_records(run_id, step, found))
+        return tasks[0] if tasks else None
 
     def logs(self, run_id: RunId, serial: int, attempt: int | None = None) -> list[LogChunk]:
+        if serial > LARGEST:
+            return []
         found = self._select(rows.SELECT_LOGS, (run_id, serial, attempt, attempt))
         return [LogChunk(serial, number, offset, size) for number, offset, size in found]
 
