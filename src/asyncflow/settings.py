@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from asyncflow.errors import UsageError
+
 STORE_DIRECTORY = ".asyncflow"
 
 
@@ -17,17 +19,26 @@ def find_store(cwd: str | os.PathLike[str] | None = None, given: str | os.PathLi
 
     ``given`` (a command-line option) comes first, then ``ASYNCFLOW_STORE``, then the ``.asyncflow/`` of
     ``cwd`` or of its nearest parent that has one, then ``.asyncflow/`` in ``cwd``. Relative paths are
-    relative to ``cwd``; a leading ``~`` is the home directory.
+    relative to ``cwd``; a leading ``~`` is the home directory. Raises ``UsageError`` where the working
+    directory counts and was deleted.
     """
-    here = Path(os.path.abspath(cwd) if cwd is not None else os.getcwd())  # noqa: PTH100, PTH109 -- no symlink resolved
     named = given if given is not None else option("store")
     if named is not None:
-        return Path(os.path.abspath(here / Path(named).expanduser()))  # noqa: PTH100 -- likewise
+        path = Path(named).expanduser()
+        return Path(os.path.abspath(path if path.is_absolute() else _here(cwd) / path))  # noqa: PTH100 -- no symlink resolved
+    here = _here(cwd)
     for directory in (here, *here.parents):
         store = directory / STORE_DIRECTORY
         if store.is_dir():
             return store
     return here / STORE_DIRECTORY
+
+
+def _here(cwd: str | os.PathLike[str] | None) -> Path:
+    try:
+        return Path(os.path.abspath(cwd) if cwd is not None else os.getcwd())  # noqa: PTH100, PTH109 -- likewise
+    except FileNotFoundError:
+        raise UsageError("The working directory no longer exists: cd to one that does.") from None
 
 
 def option(name: str) -> str | None:

@@ -131,3 +131,25 @@ async def test_a_log_with_other_bytes_is_found(root):
     log.write_bytes(content)
     ((where, problem),) = problems(root)
     assert (where, "is damaged at byte 0" in problem) == ("logs/1.log", True)
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_a_file_where_the_directory_should_be(root, create, inside):
+    root.write_text("")
+    with pytest.raises(StoreError, match=rf"{root} is a file, not a directory\. Move it away, or choose"):
+        LocalStore.open(root / inside, create=create)
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_symbolic_link_that_leads_nowhere(root, create):
+    root.symlink_to(root.parent / "gone")
+    with pytest.raises(StoreError, match=rf"{root} is a symbolic link that leads nowhere, not a directory"):
+        LocalStore.open(root, create=create)
+
+
+def test_a_symbolic_link_to_a_directory_is_one(root, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    root.symlink_to(tmp_path / "elsewhere")
+    LocalStore.open(root).close()
+    assert (tmp_path / "elsewhere" / DATABASE).exists()

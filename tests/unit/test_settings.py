@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asyncflow import settings
+from asyncflow.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +88,16 @@ def test_options_and_parameters_come_from_the_environment(monkeypatch):
 def test_hashing_of_mappings_is_on_request(monkeypatch, value, always):
     monkeypatch.setenv("ASYNCFLOW_VERIFY", value)
     assert settings.verify_always() is always
+
+
+def test_a_deleted_working_directory_is_said_where_it_counts(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for options in ({}, {"given": "relative"}, {"cwd": "relative"}):
+        with pytest.raises(UsageError, match="The working directory no longer exists: cd to one that does"):
+            settings.find_store(**options)
+    assert settings.find_store(given=tmp_path / "store") == tmp_path / "store"
+    monkeypatch.setenv("ASYNCFLOW_STORE", str(tmp_path / "other"))
+    assert settings.find_store() == tmp_path / "other"

@@ -53,11 +53,11 @@ class LocalStore:
                 for name in ("blobs", "tmp", "logs"):
                     (store.root / name).mkdir(exist_ok=True)
             except OSError as error:
-                raise cannot_write(store.root, error) from error
+                raise _no_directory(store.root) or cannot_write(store.root, error) from error
             store._ensure_database()
             store.blobs.sweep(older_than=ABANDONED)
         elif not store.root.is_dir():
-            raise StoreError(
+            raise _no_directory(store.root) or StoreError(
                 f"There is no store at {store.root}. Run a flow there first, or name the store with ASYNCFLOW_STORE "
                 "or --store."
             )
@@ -113,6 +113,19 @@ class LocalStore:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _no_directory(root: Path) -> StoreError | None:
+    """What to say where something else has the name of the store's directory, or of one that it is in."""
+    for path in (root, *root.parents):
+        if path.is_dir() or not os.path.lexists(path):
+            continue
+        what = "a symbolic link that leads nowhere" if path.is_symlink() and not path.exists() else "a file"
+        return StoreError(
+            f"There can't be a store at {root}: {path} is {what}, not a directory. Move it away, or choose another "
+            "place with ASYNCFLOW_STORE or --store."
+        )
+    return None
 
 
 def _has_content(path: Path) -> bool:
