@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from asyncflow import settings
+from asyncflow.cli.encodings import not_utf8
 from asyncflow.cli.options import switch
 from asyncflow.errors import UsageError
 
@@ -50,6 +51,8 @@ def call(invocation: Invocation) -> int:
         words = _words(invocation)
         words = [*_from_environment(command, words), *words] if name else words
         code = command.main(words, prog_name=path, obj=invocation, standalone_mode=False)
+    except UnicodeEncodeError as error:  # a name to look up, as no store has it
+        raise not_utf8(error) from None
     except Exception as error:
         message = _usage_message(error)
         if message is None:

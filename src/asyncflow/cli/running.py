@@ -14,7 +14,7 @@ from asyncflow.cli.options import BY_NAME, RUN_OPTIONS, Takes, run_options
 from asyncflow.cli.precheck import Precheck
 from asyncflow.cli.scan import HELP, find_word, scan
 from asyncflow.errors import FlowDefinitionError, UsageError
-from asyncflow.settings import find_store
+from asyncflow.settings import find_store, username
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +129,7 @@ def _start(request: Request, precheck: Precheck | None) -> int:
     from asyncflow.ui.output import Output
 
     options = request.options
+    _check_names(request)
     _check_executor(options.executor)
     _log(options.log_level)
     try:
@@ -179,6 +180,22 @@ def _say_problems(precheck: Precheck | None) -> bool:
 def _checks(precheck: Precheck | None) -> str:
     """What was looked at, for the banner."""
     return "graph" if precheck is None or precheck.tool is None else f"graph and {precheck.tool}"
+
+
+def _check_names(request: Request) -> None:
+    """All that goes into the store with the run, and to its workers."""
+    from asyncflow.cli.encodings import require_utf8
+
+    options = request.options
+    require_utf8(
+        {
+            "The flow's file": flowfile.source_file(request.flow_class),
+            "The store": str(find_store(given=options.store)),
+            "--namespace": options.namespace,
+            "The user": username(),
+        }
+        | {f"Entry {index} of sys.path": entry for index, entry in enumerate(sys.path)}
+    )
 
 
 def _check_executor(name: str | None) -> None:
