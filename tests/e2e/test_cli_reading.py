@@ -331,6 +331,8 @@ def test_the_version_is_told(look: Inside) -> None:
         (["tag", "ad"], "`asyncflow tag --help` says more."),
         (["run"], "Name the file of a flow"),
         (["list", "--limit", "x"], "--limit"),
+        (["list", "--limit", "9" * 23], "--limit must be from 0 to 1,000,000"),
+        (["list", "--limit", "-1"], "--limit must be from 0 to 1,000,000"),
         (["list", "A", "B"], "Unexpected 'B'"),
     ],
 )

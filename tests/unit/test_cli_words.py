@@ -149,8 +149,12 @@ def test_the_log_may_be_asked_for_by_its_short_name(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("ASYNCFLOW_MAX_WORKERS", "many", "ASYNCFLOW_MAX_WORKERS is 'many'; it must be a whole number from 1."),
-        ("ASYNCFLOW_MAX_WORKERS", "0", "ASYNCFLOW_MAX_WORKERS is '0'; it must be a whole number from 1."),
+        (
+            "ASYNCFLOW_MAX_WORKERS",
+            "many",
+            "ASYNCFLOW_MAX_WORKERS is 'many'; it must be a whole number from 1 to 1,000,000.",
+        ),
+        ("ASYNCFLOW_MAX_WORKERS", "0", "ASYNCFLOW_MAX_WORKERS is '0'; it must be a whole number from 1 to 1,000,000."),
         ("ASYNCFLOW_ISOLATION", "none", "ASYNCFLOW_ISOLATION is 'none'; it must be one of step, task."),
         ("ASYNCFLOW_JSON", "maybe", "ASYNCFLOW_JSON is 'maybe'; it must be true or false."),
         ("ASYNCFLOW_DATASTORE", "s3", "ASYNCFLOW_DATASTORE is 's3'; this version of asyncflow has only 'local'."),

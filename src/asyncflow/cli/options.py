@@ -15,6 +15,10 @@ from asyncflow.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+MOST = 1_000_000
+"""How many there may be of what somebody counts, waits for or looks at."""
+DIGITS = 20
+
 
 class Takes(Enum):
     """What follows an option."""
@@ -22,7 +26,7 @@ class Takes(Enum):
     NOTHING = auto()
     TEXT = auto()
     NUMBER = auto()
-    """A whole number from 1."""
+    """A whole number from 1 to the option's ``most``."""
     TEXTS = auto()
     """The option may be given several times."""
 
@@ -37,6 +41,8 @@ class Option:
     metavar: str = ""
     choices: tuple[str, ...] = ()
     yields: bool = True
+    most: int = 10**15
+    """The greatest number that it takes."""
     hidden: bool = False
     """Understood, because flows written for Metaflow are started with it, but of no effect here."""
 
@@ -46,6 +52,7 @@ RUN_OPTIONS: tuple[Option, ...] = (
     Option(
         name="max-workers",
         takes=Takes.NUMBER,
+        most=MOST,
         yields=False,
         help="How many tasks run at the same time. [default: the number of processors]",
     ),
@@ -129,7 +136,7 @@ def _value(option: Option, given: Sequence[str] | None) -> str | int | bool | tu
         case Takes.NOTHING:
             return switch(source, given[-1])
         case Takes.NUMBER:
-            return _number(source, given[-1])
+            return _number(option, source, given[-1])
         case Takes.TEXTS:
             return tuple(given)
         case Takes.TEXT:
@@ -151,9 +158,10 @@ def switch(source: str, text: str) -> bool:
     raise UsageError(f"{source} is {text!r}; it must be true or false.")
 
 
-def _number(source: str, text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise UsageError(f"{source} is {text!r}; it must be a whole number from 1.")
+def _number(option: Option, source: str, text: str) -> int:
+    # By its digits first: int() refuses thousands of them.
+    if not (text.isascii() and text.isdecimal() and len(text) <= DIGITS and 0 < int(text) <= option.most):
+        raise UsageError(f"{source} is {text!r}; it must be a whole number from 1 to {option.most:,}.")
     return int(text)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from asyncflow.cli.commands.common import JsonOption, StoreOption, invocation_of
+from asyncflow.cli.options import MOST
 from asyncflow.cli.places import open_store, state_of
 from asyncflow.errors import UsageError
 from asyncflow.events import RunState
@@ -36,8 +37,8 @@ def list_runs(
     """List runs, newest first."""
     invocation = invocation_of(context)
     name = _flow_name(flow or []) or invocation.program.flow_name
-    if limit < 0:
-        raise UsageError("--limit must be 0 or more.")
+    if not 0 <= limit <= MOST:
+        raise UsageError(f"--limit must be from 0 to {MOST:,}; 0 is for all.")
     opened = open_store(invocation.store(store))
     tags = [*invocation.before.get("tag", ()), *(tag or ())]
     found = opened.reader.runs(name, tags=tags, limit=limit + 1 if limit else None)
