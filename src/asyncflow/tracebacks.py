@@ -20,6 +20,10 @@ _LONGEST_TRACEBACK = 64_000
 """Characters: a failure is kept in the journal, whatever a step puts into an exception."""
 
 
+_TRACEBACK = BaseException.__dict__["__traceback__"]
+"""A class of the user's may have another attribute of that name."""
+
+
 def message_of(error: BaseException) -> str:
     """One line: ``ValueError: no such carrier``; of asyncflow's own errors the sentence alone."""
     try:
@@ -45,6 +49,14 @@ def traceback_text(error: BaseException) -> str:
     """The traceback as text; where no frame is the user's, the exception alone."""
     summary = _summary(error)
     return _text(summary) if summary.stack else "".join(summary.format_exception_only())
+
+
+def plain_traceback(error: BaseException) -> str:
+    """Where it was raised, and nothing that its class could say about it."""
+    from traceback import extract_tb, format_list
+
+    frames = [frame for frame in extract_tb(_TRACEBACK.__get__(error)) if not _ours(frame)]
+    return _storable("".join(format_list(frames)))[-_LONGEST_TRACEBACK:]
 
 
 def _summary(error: BaseException) -> TracebackException:
