@@ -213,16 +213,21 @@ class Unframer(Generic[_T]):
         return messages
 
 
+_orders = msgspec.msgpack.Decoder[Order](Order)
+_notices = msgspec.msgpack.Decoder[Notice](Notice)
+_reports = msgspec.msgpack.Decoder[Report](Report)
+
+
 def orders() -> Unframer[Order]:
-    return Unframer(msgspec.msgpack.Decoder[Order](Order))
+    return Unframer(_orders)
 
 
 def notices() -> Unframer[Notice]:
-    return Unframer(msgspec.msgpack.Decoder[Notice](Notice))
+    return Unframer(_notices)
 
 
 def reports() -> Unframer[Report]:
-    return Unframer(msgspec.msgpack.Decoder[Report](Report))
+    return Unframer(_reports)
 
 
 def packet(message: Packet) -> bytes:
