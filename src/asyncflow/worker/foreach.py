@@ -8,6 +8,7 @@ use the same variable. Names that end in ``[]`` are hidden from readers.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FEW = 32
 """A list of at most so many items, and of at most ``LIGHT`` bytes, is read whole by each child."""
 LIGHT = 1 << 20
+_PLAIN = frozenset((list, tuple, str, bytes, bytearray, range, deque))
 
 
 def packed_name(step: str, var: str) -> str:
@@ -78,10 +80,13 @@ def freeze(flow: FlowSpec, var: str, where: str, limit: int | None) -> Frozen:
 
 
 def _indexable(value: object) -> bool:
-    """Whether ``value[i]`` is its i-th item; a pandas Series, for one, looks for a label."""
-    if isinstance(value, Sequence):
-        return True
-    return _is_array(value) and getattr(value, "ndim", 0) > 0
+    """Whether ``value[i]`` is its i-th item, and ``len`` how many there are; a pandas Series, for one, looks for a
+    label, and of a class that somebody wrote only iterating it tells."""
+    return type(value) in _PLAIN or (_is_array(value) and getattr(value, "ndim", 0) > 0)
+
+
+def _is_somebodys_sequence(value: object) -> bool:
+    return isinstance(value, Sequence) and type(value) not in _PLAIN
 
 
 def _is_array(value: object) -> bool:
@@ -148,6 +153,8 @@ def item_of(state: Reader, flow: FlowSpec, frame: Frame) -> Any:
         return loader.load(whole, frame.var)[frame.index]
     # After a join inside the fan-out there is the list, if at all, under its own name.
     value: Any = getattr(flow, frame.var, None) if frame.var else None
+    if _is_somebodys_sequence(value):
+        value = list(value)
     if not _indexable(value) or len(value) <= frame.index:
         return None
     return value[frame.index]
