@@ -152,6 +152,12 @@ async def test_wrong_parameters_are_said_before_anything_is_written(store):
     assert not store.exists()
 
 
+@pytest.mark.parametrize("number", [0, -1, 1_000_001, 10**20])
+async def test_a_number_of_workers_that_cannot_be_is_refused(number, store):
+    with pytest.raises(UsageError, match="from 1 to 1,000,000"):
+        Engine(LinearFlow, store=store, max_workers=number)
+
+
 async def test_a_handle_cannot_be_entered_twice(store):
     handle = Engine(LinearFlow, store=store).start()
     async with handle:

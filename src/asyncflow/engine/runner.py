@@ -91,8 +91,8 @@ class Engine:
         grace: float = GRACE,
         clock: Clock | None = None,
     ) -> None:
-        if max_workers is not None and max_workers < 1:
-            raise UsageError(f"max_workers is {max_workers}; it must be at least 1.")
+        if max_workers is not None and not 1 <= max_workers <= 1_000_000:
+            raise UsageError(f"max_workers is {max_workers}; it must be from 1 to 1,000,000.")
         if max_num_splits is not None and max_num_splits < 1:
             raise UsageError(f"max_num_splits is {max_num_splits}; it must be at least 1.")
         self.flow = flow
