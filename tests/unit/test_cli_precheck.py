@@ -42,6 +42,12 @@ def test_an_undefined_name_is_found_with_its_line(file: Path, store: Path, monke
     assert not marks(store)
 
 
+def test_a_file_in_another_encoding_is_for_python_to_read(file: Path, store: Path) -> None:
+    file.write_bytes("# coding: latin-1\nname = 'é'\n".encode("latin-1"))
+
+    assert problems(file, store) == []
+
+
 @pytest.mark.parametrize(
     "fine",
     [

@@ -15,8 +15,9 @@ from hashlib import sha256
 from pathlib import Path
 
 _RUFF = ("E9", "F633", "F7", "F82")
-_RUFF_DOUBTFUL = ("F722",)
-"""Forward annotations that aren't Python are fine for those who never evaluate them."""
+_RUFF_DOUBTFUL = ("E902", "F722")
+"""A file that ruff can't read may be fine for Python, which knows other encodings than UTF-8; forward annotations that
+aren't Python are fine for those who never evaluate them."""
 _PYLINT = (
     "syntax-error",
     "undefined-variable",
