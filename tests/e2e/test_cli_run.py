@@ -319,6 +319,15 @@ def test_json_is_one_event_a_line(asyncflow: Asyncflow, greet: Path) -> None:
     assert done.stderr == ""
 
 
+def test_what_the_flow_prints_when_imported_is_not_between_the_json(asyncflow: Asyncflow) -> None:
+    flow = asyncflow.flow("print('imported')\n" + GREET)
+
+    for words, variables in ((["--json"], {}), ([], {"ASYNCFLOW_JSON": "1"})):
+        done = asyncflow("run", flow, *words, **variables)
+        assert all(json.loads(line)["type"] for line in done.stdout.splitlines())
+        assert "imported" in done.stderr
+
+
 def test_the_run_id_is_in_its_file_before_the_first_task(asyncflow: Asyncflow) -> None:
     flow = asyncflow.flow("""
 from asyncflow import FlowSpec, current, step

@@ -48,7 +48,8 @@ def run(invocation: Invocation) -> int:
         raise UsageError(f"Name the file of a flow: `{invocation.program.name} run FLOW.py`.")
     precheck = None if helping else _precheck(invocation, argument, words)
     try:
-        flow_class = invocation.program.flow_class or flowfile.load(argument or "")
+        with _off_the_json(_wants_json(invocation, words)):
+            flow_class = invocation.program.flow_class or flowfile.load(argument or "")
         request = _read(invocation, flow_class, words)
         if request is None:
             return _help(invocation, flow_class, _parameters(flow_class))
@@ -84,6 +85,16 @@ def _store_among(invocation: Invocation, words: Sequence[str]) -> str | None:
             if name == "--store":
                 return value if equals else next(iter(words[index + 1 : index + 2]), None)
     return invocation.store(None)
+
+
+def _wants_json(invocation: Invocation, words: Sequence[str]) -> bool:
+    """As far as it can be told before the flow's own parameters are known."""
+    return "--json" in words or run_options(invocation.before).json
+
+
+def _off_the_json(asked: bool) -> contextlib.AbstractContextManager[object]:
+    """What the flow's own code prints in this process mustn't stand between the lines of JSON."""
+    return contextlib.redirect_stdout(sys.stderr) if asked else contextlib.nullcontext()
 
 
 # -- reading -----------------------------------------------------------------------------------------
@@ -150,13 +161,10 @@ def _start(request: Request, precheck: Precheck | None) -> int:
     if _say_problems(precheck):
         return 1
     output = Output(sys.stdout, forgiving=True)
-    # What the flow's own code prints in this process mustn't stand between the lines of JSON.
-    with contextlib.ExitStack() as stack:
+    with _off_the_json(options.json), contextlib.ExitStack() as stack:
         run_id_file = _run_id_file(options.run_id_file)
         if run_id_file is not None:
             stack.enter_context(run_id_file)
-        if options.json:
-            stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         try:
             return asyncio.run(drive(engine, request, _checks(precheck), output, run_id_file))
         except asyncio.CancelledError:  # a signal before the run had begun
