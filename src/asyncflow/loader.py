@@ -125,6 +125,10 @@ def find_flow(path: str, class_name: str | None = None) -> type[FlowSpec]:
     if os.path.isdir(full):  # noqa: PTH112 - an import less
         raise FlowNotFound(f"{path} is a directory. Name the file of a flow.")
     if not os.path.isfile(full):  # noqa: PTH113 - likewise
+        if os.path.exists(full):  # noqa: PTH110 - likewise
+            raise FlowNotFound(
+                f"{path} is a pipe or a device, not a regular file. The workers read the flow's file too."
+            )
         raise FlowNotFound(f"There is no file {path}.{_meant(full)}")
     module = _import_reporting(path, full)
     flows = _flows(module)

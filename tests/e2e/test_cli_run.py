@@ -328,6 +328,12 @@ def test_what_the_flow_prints_when_imported_is_not_between_the_json(asyncflow: A
         assert "imported" in done.stderr
 
 
+def test_a_pipe_is_no_flow_file(asyncflow: Asyncflow) -> None:
+    os.mkfifo(asyncflow.folder / "flow.py")
+
+    assert "flow.py is a pipe or a device, not a regular file." in asyncflow("run", "flow.py", code=2).stderr
+
+
 def test_the_run_id_is_in_its_file_before_the_first_task(asyncflow: Asyncflow) -> None:
     flow = asyncflow.flow("""
 from asyncflow import FlowSpec, current, step
