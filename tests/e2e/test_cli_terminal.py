@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from cli_rig import TROUBLE, Asyncflow, Terminal
+from cli_rig import TROUBLE, Asyncflow, Terminal, until
 
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 
@@ -98,6 +100,19 @@ def test_ctrl_c_twice_kills(asyncflow: Asyncflow, terminal, tmp_path: Path) -> N
     assert "Killing" in screen.text
     assert screen.raw.rindex(SHOW) > screen.raw.rindex(HIDE)
     assert asyncflow.last_state() == "cancelled"
+
+
+def test_ctrl_backslash_ends_it_as_it_is_and_restores_the_terminal(terminal, tmp_path: Path) -> None:
+    screen = terminal("run", f"{TROUBLE}:WaitingFlow", "--folder", tmp_path, "--max-workers", "2")
+    screen.wait_for(" 2 running")
+
+    screen.press(b"\x1c")
+
+    assert screen.finish() == -signal.SIGQUIT
+    assert screen.raw.rindex(SHOW) > screen.raw.rindex(HIDE)
+    assert screen.settings == screen.before
+    pids = [int((tmp_path / f"pid-{index}").read_text()) for index in range(2)]
+    until(lambda: not any(map(psutil.pid_exists, pids)), "the workers are gone")
 
 
 def test_a_failure_is_told_below_the_bars(asyncflow: Asyncflow, terminal) -> None:

@@ -29,7 +29,7 @@ def told(*numbers: signal.Signals, running: int = 2) -> tuple[Run, int]:
     resorts: list[None] = []
 
     async def main() -> None:
-        stopper = Stopper(lambda: resorts.append(None))
+        stopper = Stopper(lambda _: resorts.append(None))
         with stopper.listening():
             stopper.attach(run, run, lambda: running)
             for count, number in enumerate(numbers, 1):
@@ -68,7 +68,7 @@ def test_the_second_one_kills_and_the_third_is_the_last_resort() -> None:
 
 def test_before_there_is_a_run_whoever_waits_is_cancelled() -> None:
     async def main() -> None:
-        stopper = Stopper(lambda: None)
+        stopper = Stopper(lambda _: None)
         with stopper.listening():
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(60)
@@ -82,7 +82,7 @@ def test_under_nohup_the_end_of_the_terminal_is_ignored() -> None:
     try:
 
         async def main() -> None:
-            with Stopper(lambda: None).listening():
+            with Stopper(lambda _: None).listening():
                 assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
         asyncio.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from typing import TYPE_CHECKING
 
 from asyncflow._version import __version__
@@ -44,7 +45,7 @@ async def drive(
 
 async def _drive(engine: Engine, request: Request, checks: str, output: Output, run_id_file: RunIdFile | None) -> int:
     options = request.options
-    stopper = Stopper(lambda: _end_at_once(output))
+    stopper = Stopper(lambda number: _end_at_once(output, number))
     with stopper.listening():
         async with engine.start(**request.values) as handle:
             if run_id_file is not None:
@@ -152,9 +153,13 @@ def _counts(view: View) -> str:
     return ", ".join(parts)
 
 
-def _end_at_once(output: Output) -> None:
-    """Asked three times: the executor's own watch kills what is left of the workers."""
+def _end_at_once(output: Output, number: signal.Signals) -> None:
+    """Asked three times, or by SIGQUIT: the executor's own watch kills what is left of the workers."""
     output.show_cursor()
+    if number is signal.SIGQUIT:  # as it ends a program that doesn't take it, with a core where those are kept
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
     say("Ended at once.")
     if debugging():
         import faulthandler

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP: asked once, a run stops in order; asked again, at once."""
+"""SIGINT, SIGTERM and SIGHUP: asked once, a run stops in order; asked again, at once. SIGQUIT ends it as it is."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ class _Shows(Protocol):
 
 
 class Stopper:
-    """Hands signals on to the run. ``last_resort`` is called when two weren't enough, and must end the process."""
+    """Hands signals on to the run.
 
-    def __init__(self, last_resort: Callable[[], None]) -> None:
+    ``last_resort`` is called when two weren't enough, or with SIGQUIT, and must end the process.
+    """
+
+    def __init__(self, last_resort: Callable[[signal.Signals], None]) -> None:
         self._last_resort = last_resort
         self._handle: RunHandle | None = None
         self._view: _Shows | None = None
@@ -60,6 +63,9 @@ class Stopper:
             numbers.append(signal.SIGHUP)
         for number in numbers:
             loop.add_signal_handler(number, self._take, number, waiting)
+        if signal.getsignal(signal.SIGQUIT) is signal.SIG_DFL:
+            numbers.append(signal.SIGQUIT)
+            loop.add_signal_handler(signal.SIGQUIT, self._last_resort, signal.SIGQUIT)
         try:
             yield
         finally:
@@ -79,7 +85,7 @@ class Stopper:
             self._view.note("Killing what still runs.")
             self._handle.cancel(number.name)
         else:
-            self._last_resort()
+            self._last_resort(number)
 
 
 def _stopping(running: int, number: signal.Signals) -> str:
