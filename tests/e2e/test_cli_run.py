@@ -527,3 +527,19 @@ def test_a_signal_before_the_run_begins_ends_it_quietly(asyncflow: Asyncflow) ->
 
     assert run.returncode == 1
     assert said.strip() == "Interrupted."
+
+
+def test_a_signal_while_the_command_line_is_imported_ends_it_quietly(asyncflow: Asyncflow) -> None:
+    program = """
+import os, signal, sys
+
+class Signals:
+    def find_spec(self, name, path, target=None):
+        if name == "asyncflow.cli.options":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Signals())
+from asyncflow.cli import main
+main(["list"])
+"""
+    assert asyncflow.execute([sys.executable, "-c", program], code=1).stderr == "Interrupted.\n"

@@ -16,19 +16,23 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The ``asyncflow`` command. Exits with 0, 1 after a failure or an interrupt, 2 after a usage error."""
-    from asyncflow.cli.dispatch import Program, execute
-
-    raise SystemExit(execute(Program(), _arguments(argv)))
+    _main(None, argv)
 
 
 def main_for(flow_class: type[FlowSpec], argv: Sequence[str] | None = None) -> NoReturn:
     """The command line of one flow: what ``MyFlow()`` does at the end of a flow file. Exits like ``main``."""
-    from asyncflow.cli.dispatch import Program, execute
-
-    raise SystemExit(execute(Program(flow_class), _arguments(argv)))
+    _main(flow_class, argv)
 
 
-def _arguments(argv: Sequence[str] | None) -> list[str]:
+def _main(flow_class: type[FlowSpec] | None, argv: Sequence[str] | None) -> NoReturn:
     import sys
 
-    return list(sys.argv[1:] if argv is None else argv)
+    try:
+        from asyncflow.cli.dispatch import Program, execute
+
+        code = execute(Program(flow_class), list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # while that was imported; later ones are execute's to report
+        if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] - None without a console
+            sys.stderr.write("Interrupted.\n")
+        code = 1
+    raise SystemExit(code)
