@@ -86,7 +86,7 @@ def _indexable(value: object) -> bool:
 
 
 def _is_somebodys_sequence(value: object) -> bool:
-    return isinstance(value, Sequence) and type(value) not in _PLAIN
+    return type(value) not in _PLAIN and isinstance(value, Sequence)
 
 
 def _is_array(value: object) -> bool:
