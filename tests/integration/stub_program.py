@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from asyncflow.events import BlobRef, TaskFailed, TaskSucceeded
 from asyncflow.protocols import SmallBlob
+from asyncflow.worker import serve
 from asyncflow.worker.failures import failure_of
 
 NOTHING = BlobRef(b"\0" * 32, 0)
@@ -34,7 +35,7 @@ def spoil(how):
     if how == "Stillborn":
         random.seed = die_at_once
     else:
-        time.time = os.abort
+        serve.Began = die_at_once
 
 
 def die_at_once(*_):
@@ -320,8 +321,13 @@ class Steps:
     def poisons(self, poison):
         """Its worker will die of the next spec before it begins."""
         if poison:
-            time.time = os.abort
+            serve.Began = die_at_once
         return os.getpid()
+
+    def replaces(self, index=0):
+        """What a worker itself needs of ``os`` and ``time`` is no longer there for it."""
+        os.write = os.getpid = os.set_blocking = os.fdopen = time.time = None
+        return 0
 
     def draws(self, index=0):
         return random.random()

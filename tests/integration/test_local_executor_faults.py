@@ -300,6 +300,13 @@ async def test_a_worker_in_which_a_task_left_threads_is_replaced(tmp_path):
         assert rig.value(1) != rig.value(2)
 
 
+async def test_a_step_may_replace_what_its_worker_needs_of_the_standard_library(tmp_path):
+    async with attached(tmp_path, executor(1)) as rig:
+        for serial in (1, 2):
+            await rig.run(spec("replaces", serial))
+        assert all(isinstance(rig.endings[serial], TaskSucceeded) for serial in (1, 2))
+
+
 async def test_a_worker_whose_memory_has_grown_is_replaced(tmp_path):
     async with attached(tmp_path, executor(1)) as rig:
         await rig.run(spec("grows", 1, index=10), spec("grows", 2, index=300), spec("grows", 3, index=10))

@@ -37,6 +37,10 @@ ROOM = 64 * 1024
 LOST_CHANNEL = 74
 """Exit status of a worker whose descriptors were closed under it (``EX_IOERR``)."""
 
+# A step may put something else in their places, and whatever that does, the task must be heard of.
+_exit, _fdopen, _getpid, _set_blocking, _write = os._exit, os.fdopen, os.getpid, os.set_blocking, os.write
+_now = time.time
+
 
 class Terminated(SystemExit):
     """Raised in a step whose task is told to stop, so that its ``finally`` blocks run.
@@ -64,7 +68,7 @@ class Worker:
         self._tag = order.tag
         self._most_tasks = order.most_tasks
         self._tasks = tasks
-        self._pid = os.getpid()
+        self._pid = _getpid()
         self._name = f"pid {self._pid}"
         self._done = 0
         self._interruptible = False
@@ -98,13 +102,13 @@ class Worker:
 
     def _serve_one(self, seq: int, spec: TaskSpec, said: bytes) -> tuple[bytes, str]:
         """Run it; what there is to say then, and why the worker must leave, if it must."""
-        began = time.time()
+        began = _now()
         self._write(said + frame(Began(seq, began, self._pid)))
         ending, blobs = self._run(spec, began)
         flush()
-        if os.getpid() != self._pid:
+        if _getpid() != self._pid:
             # The step forked, and this is its child, back from the step: only the parent answers.
-            os._exit(isinstance(ending, TaskFailed) and ending.failure.retriable)
+            _exit(isinstance(ending, TaskFailed) and ending.failure.retriable)
         self._done += 1
         self._mark(seq)
         leaving = self._why_leave()
@@ -123,7 +127,7 @@ class Worker:
             from asyncflow.worker.failures import failure_of
 
             failure = failure_of(error, kind=FailureKind.CRASH)
-            ending = TaskFailed(spec.attempt, failure, time.time(), began, self._name)
+            ending = TaskFailed(spec.attempt, failure, _now(), began, self._name)
         if self._told_to_stop and isinstance(ending, TaskFailed):
             message = "The worker was told to stop by SIGTERM, and the step ended."
             ending = replace(ending, failure=replace(ending.failure, kind=FailureKind.CRASH, message=message))
@@ -133,13 +137,13 @@ class Worker:
         mark = b"%b%d\n" % (self._tag, seq)
         for stream in self._streams:
             try:
-                os.write(stream, mark)
+                _write(stream, mark)
             except BlockingIOError:
                 # A program that the step started has set the pipe, which it shares with us, to non-blocking.
-                os.set_blocking(stream, True)
-                os.write(stream, mark)
+                _set_blocking(stream, True)
+                _write(stream, mark)
             except OSError:
-                os._exit(LOST_CHANNEL)
+                _exit(LOST_CHANNEL)
 
     def _why_leave(self) -> str:
         if self._told_to_stop:
@@ -162,21 +166,21 @@ class Worker:
             return None
         if isinstance(packet, Hand):
             return packet.seq, packet.spec
-        with os.fdopen(descriptors[0], "rb") as file:
+        with _fdopen(descriptors[0], "rb") as file:
             return packet.seq, read_spec(file)
 
     def _write(self, said: bytes) -> None:
         left = memoryview(said)
         while left:
             try:
-                left = left[os.write(self._reports, left) :]
+                left = left[_write(self._reports, left) :]
             except OSError:
-                os._exit(LOST_CHANNEL)
+                _exit(LOST_CHANNEL)
 
     def _on_sigterm(self, _number: int, _frame: object) -> None:
         first = not self._told_to_stop
         self._told_to_stop = True
-        if os.getpid() != self._pid or (first and self._interruptible):
+        if _getpid() != self._pid or (first and self._interruptible):
             raise Terminated(128 + signal.SIGTERM)
 
 
@@ -206,14 +210,14 @@ def live(tasks: Tasks | Failure, order: Make, channels: Channels, parent: int) -
     """Make this process, just forked or spawned by ``parent`` and in a session of its own, a worker; never returns."""
     kernel.die_with_parent()
     if os.getppid() != parent:
-        os._exit(1)
+        _exit(1)
     kernel.adopt_orphans()
     os.dup2(channels.stdout, 1)
     os.dup2(channels.stderr, 2)
     status = 1
     try:
         if isinstance(tasks, Failure):
-            os.write(channels.reports, frame(Broken(tasks)))
+            _write(channels.reports, frame(Broken(tasks)))
         else:
             Worker(channels, order, tasks).serve()
         status = 0
@@ -229,4 +233,4 @@ def leave(status: int) -> NoReturn:
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - the only way to run them without the interpreter's end
         flush()
     finally:
-        os._exit(status)
+        _exit(status)

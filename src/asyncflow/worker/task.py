@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from asyncflow.protocols import Blob, BlobAccess
 
 
+# A step may put something else in their places.
+_now, _umask = time.time, os.umask
+
+
 class Outcome(NamedTuple):
     """How an attempt ended, and the small blobs that must be durable before that takes effect."""
 
@@ -80,7 +84,7 @@ class TaskRun:
         self.next: Next | None = None
 
     def outcome(self, worker: str = "") -> Outcome:
-        started = time.time()
+        started = _now()
         failure: Failure | None = None
         try:
             self.run()
@@ -88,9 +92,9 @@ class TaskRun:
             failure = failure_of(error)
         attempt, small = self.spec.attempt, list(self.shelf.small.values())
         if failure is None and self.manifest is not None:
-            return Outcome(TaskSucceeded(attempt, self.manifest, self.next, started, time.time(), worker), small)
+            return Outcome(TaskSucceeded(attempt, self.manifest, self.next, started, _now(), worker), small)
         assert failure is not None
-        return Outcome(TaskFailed(attempt, failure, time.time(), started, worker, self.manifest), small)
+        return Outcome(TaskFailed(attempt, failure, _now(), started, worker, self.manifest), small)
 
     def run(self) -> None:
         """Sets ``manifest`` and ``next``. Raises what the step raises; what it had assigned is then in ``manifest``."""
@@ -113,7 +117,7 @@ class TaskRun:
             self._call(flow)
         finally:
             if self.umask is not None:
-                os.umask(self.umask)
+                _umask(self.umask)
         self.next, frozen = settle(flow, self.node, state.transition, self.context.max_num_splits)
         state.persist(flow)
         if frozen is not None:
