@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,7 +56,7 @@ def test_a_reader_that_has_gone_is_said(tmp_path: Path) -> None:
             file.write("17")
 
 
-@pytest.mark.parametrize("path", ["/proc/x", "loop", ".", "missing/x", "x" * 300])
+@pytest.mark.parametrize("path", ["", "/proc/x", "loop", ".", "missing/x", "x" * 300])
 def test_what_cannot_be_written_is_refused_with_a_sentence(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,3 +75,18 @@ def test_without_a_run_nothing_changes(tmp_path: Path) -> None:
 
     assert (tmp_path / "id").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_stdout_goes_on_where_the_id_ended(tmp_path: Path) -> None:
+    program = """
+import os
+from asyncflow.cli.runidfile import RunIdFile
+with RunIdFile("/dev/stdout") as file:
+    os.write(1, b"before ")
+    file.write("17")
+    os.write(1, b" after")
+"""
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
+
+    assert (tmp_path / "out").read_text() == "before 17 after"

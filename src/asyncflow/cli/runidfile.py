@@ -29,10 +29,16 @@ class RunIdFile:
         folder = os.path.dirname(self._target)  # noqa: PTH120 - pathlib is an import
         try:
             found = _status(path)
-            if found is not None and (not stat.S_ISREG(found.st_mode) or _is_standard(found)):
+            ours = None if found is None else _standard(found)
+            if ours is not None:
+                self._file = os.dup(ours)
+                return
+            if found is not None and not stat.S_ISREG(found.st_mode):
                 # Without waiting: opening a pipe would wait for its reader.
                 self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
                 return
+            if not path:
+                raise UsageError("--run-id-file: name a file.")
             if not os.path.isdir(folder):  # noqa: PTH112 - likewise
                 raise UsageError(f"--run-id-file: there is no folder {folder}.")
             new = os.path.join(folder, f".run-id-{os.getpid()}.new")  # noqa: PTH118 - likewise
@@ -80,10 +86,11 @@ def _status(path: str) -> os.stat_result | None:
         return None
 
 
-def _is_standard(found: os.stat_result) -> bool:
-    """Whether this is the file that stdout or stderr goes to, as ``/dev/stdout`` is: replaced, it would lose that."""
+def _standard(found: os.stat_result) -> int | None:
+    """Stdout or stderr where this is what it goes to, as ``/dev/stdout`` is: a file that was opened again would be
+    written at another place, and one that is replaced would be lost."""
     for number in (1, 2):
         with contextlib.suppress(OSError):
             if os.path.samestat(found, os.fstat(number)):
-                return True
-    return False
+                return number
+    return None
