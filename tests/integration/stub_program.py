@@ -290,7 +290,9 @@ class Steps:
             sorted(os.environ.items()),
             umask,
             signal.getsignal(signal.SIGUSR1),
-            signal.getitimer(signal.ITIMER_REAL),
+            [signal.getitimer(timer) for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)],
+            sys.getrecursionlimit(),
+            [(stream.encoding, stream.errors, stream.line_buffering) for stream in (sys.stdout, sys.stderr)],
             signal.pthread_sigmask(signal.SIG_BLOCK, ()),
             sys.argv,
             sys.path,
@@ -306,7 +308,9 @@ class Steps:
         del os.environ["PATH"]
         os.umask(0o777)
         signal.signal(signal.SIGUSR1, lambda *_: None)
-        signal.setitimer(signal.ITIMER_REAL, 1000)
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 1000)
+        sys.setrecursionlimit(5000)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         sys.argv.append("litter")
         sys.path = ["/litter"]
@@ -314,6 +318,35 @@ class Steps:
         os.set_blocking(1, False)
         os.close(1)
         os.close(2)
+
+    def ruins_streams(self, how):
+        """Every later task of a worker could be without them."""
+        print("said")
+        print("so", file=sys.stderr)
+        match how:
+            case 0:
+                sys.stdout.close()
+                sys.stderr.close()
+            case 1:
+                sys.stdout.detach()
+                sys.stderr.detach()
+            case 2:
+                sys.stdout.buffer.close()
+                sys.stderr.buffer.close()
+        return os.getpid()
+
+    def changes_standing(self, index=0):
+        os.nice(1)
+        return os.getpid()
+
+    def leaves_raw_thread(self, index=0):
+        threading._start_new_thread(threading.Event().wait, ())
+        return os.getpid()
+
+    def leaves_native_thread(self, name):
+        """With a name it is a runtime's, without one a pool's of BLAS."""
+        start_native_thread(b"polars-0" if name else None)
+        return os.getpid()
 
     def environment(self, index=0):
         return dict(os.environ)

@@ -293,11 +293,32 @@ async def test_a_process_that_a_task_left_behind_ends_with_it(tmp_path, using, s
         assert rig.value(2) != rig.value(1)
 
 
-async def test_a_worker_in_which_a_task_left_threads_is_replaced(tmp_path):
+@pytest.mark.parametrize(
+    ("step", "index"),
+    [("leaves_thread", 0), ("leaves_raw_thread", 0), ("leaves_native_thread", 1), ("changes_standing", 0)],
+)
+async def test_a_worker_in_which_a_task_left_what_can_not_be_put_back_is_replaced(tmp_path, step, index):
     async with attached(tmp_path, executor(1)) as rig:
-        await rig.run(spec("leaves_thread", 1))
-        await rig.run(spec("leaves_thread", 2))
+        await rig.run(spec(step, 1, index=index))
+        await rig.run(spec(step, 2, index=index))
         assert rig.value(1) != rig.value(2)
+
+
+async def test_threads_of_blas_are_no_reason_to_replace_a_worker(tmp_path):
+    async with attached(tmp_path, executor(1)) as rig:
+        await rig.run(spec("leaves_native_thread", 1, index=0))
+        await rig.run(spec("leaves_native_thread", 2, index=0))
+        assert rig.value(1) == rig.value(2)
+
+
+@pytest.mark.parametrize("how", [0, 1, 2], ids=["closed", "detached", "closed below"])
+async def test_streams_that_a_task_ruined_are_there_for_the_next(tmp_path, how):
+    async with attached(tmp_path, executor(1)) as rig:
+        for serial in (1, 2, 3):
+            await rig.run(spec("ruins_streams", serial, index=how))
+        assert rig.value(1) == rig.value(2) == rig.value(3)
+        assert rig.out(2) == rig.out(3) == [b"said"]
+        assert rig.err(2) == rig.err(3) == [b"so"]
 
 
 async def test_a_step_may_replace_what_its_worker_needs_of_the_standard_library(tmp_path):

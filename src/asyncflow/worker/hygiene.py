@@ -1,17 +1,19 @@
 """Between two tasks of one worker: what a task changed around itself is put back, what it left is noticed.
 
 Module globals stay as a task left them. What else is restored: working directory, environment, umask,
-signal handlers and timers, ``sys.argv``, ``sys.path``, the standard streams. ``random`` and numpy's global
+signal handlers and timers, ``sys.argv``, ``sys.path``, the recursion limit, the standard streams. ``random`` and numpy's global
 generator start anew, from the operating system's entropy: forked workers would otherwise draw the same
 numbers, and a task that seeds would decide what the next one draws.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
+import resource
 import signal
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 SIGNALS = tuple(
     getattr(signal, name)
@@ -32,6 +34,9 @@ SIGNALS = tuple(
 """Those for which programs install handlers; asking for all 64 before each task costs more than the rest together."""
 
 
+TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
 class Surroundings:
     """How a worker found its process. Take it once, ``restore`` it after each task."""
 
@@ -49,7 +54,9 @@ class Surroundings:
         self._argv = list(sys.argv)
         self._search = sys.path
         self._path = list(sys.path)
+        self._recursion = sys.getrecursionlimit()
         self._objects = (sys.stdin, sys.stdout, sys.stderr)
+        self._texts = [(stream.encoding, stream.errors) for stream in (sys.stdout, sys.stderr)]
 
     def restore(self) -> None:
         if self._directory is not None:
@@ -62,10 +69,23 @@ class Surroundings:
         sys.path = self._search
         if self._search != self._path:
             self._search[:] = self._path
-        sys.stdin, sys.stdout, sys.stderr = self._objects
+        sys.setrecursionlimit(self._recursion)
         stdout, stderr = self._streams
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
+        if _is_closed(self._objects[1]) or _is_closed(self._objects[2]):
+            self._reopen_streams()
+        sys.stdin, sys.stdout, sys.stderr = self._objects
+
+    def _reopen_streams(self) -> None:
+        outputs: list[Any] = list(self._objects[1:])
+        for descriptor, (encoding, errors) in enumerate(self._texts, 1):
+            if _is_closed(outputs[descriptor - 1]):
+                # Line by line, as ``serve.prepare_streams`` has them.
+                stream = open(descriptor, "w", 1, encoding, errors, closefd=False)  # noqa: SIM115 - stays open
+                outputs[descriptor - 1] = stream
+        self._objects = (self._objects[0], outputs[0], outputs[1])
+        sys.__stdout__, sys.__stderr__ = outputs  # type: ignore[misc]
 
     def _restore_environment(self) -> None:
         kept = {os.fsdecode(name): os.fsdecode(value) for name, value in self._environment.items()}
@@ -77,8 +97,19 @@ class Surroundings:
         for number, handler in self._handlers:
             if signal.getsignal(number) != handler and handler is not None:
                 signal.signal(number, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in TIMERS:
+            signal.setitimer(timer, 0)
+        faulthandler: Any = sys.modules.get("faulthandler")
+        if faulthandler is not None:
+            faulthandler.cancel_dump_traceback_later()
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+def _is_closed(stream: TextIO | None) -> bool:
+    try:
+        return stream is None or stream.closed
+    except ValueError:  # its buffer was detached
+        return True
 
 
 def _open_directory() -> int | None:
@@ -116,7 +147,8 @@ class Hygiene:
 
     def __init__(self, streams: tuple[int, int], most_growth: int) -> None:
         self._surroundings = Surroundings(streams)
-        self._threads = _thread_count()
+        self._threads = Threads()
+        self._standing = _standing()
         self._memory = Memory()
         self._most_growth = most_growth
 
@@ -126,8 +158,10 @@ class Hygiene:
             return "its memory has grown"
         if _has_children():
             return "a task left processes behind"
-        if _thread_count() > self._threads:
+        if self._threads.left():
             return "a task left threads behind"
+        if _standing() != self._standing:
+            return "a task changed its user, priority or limits"
         self._surroundings.restore()
         reseed()
         return ""
@@ -143,9 +177,45 @@ def _has_children() -> bool:
     return True
 
 
-def _thread_count() -> int:
-    threading = sys.modules.get("threading")
-    return 1 if threading is None else threading.active_count()
+def _standing() -> tuple[object, ...]:
+    """What a process may be and use, which often can't be put back."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE), resource.getrlimit(resource.RLIMIT_AS)
+    return (*limits, os.getpriority(os.PRIO_PROCESS, 0), os.getuid(), os.geteuid(), os.getgid(), os.getegid())
+
+
+class Threads:
+    """Those that were started since: Python's, and native ones with names of their own.
+
+    Pools of BLAS and OpenMP come with a task's first product of matrices, stay, and do no harm.
+    """
+
+    def __init__(self) -> None:
+        self._started = _thread._count()  # pyright: ignore[reportPrivateUsage] - `threading` counts only its own
+        self._named = len(_named_threads())
+        try:
+            self._directory = os.open("/proc/self/task", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._directory = -1
+        self._links = self._count()
+
+    def left(self) -> bool:
+        if _thread._count() > self._started:  # pyright: ignore[reportPrivateUsage] - likewise
+            return True
+        links = self._count()
+        if links == self._links:
+            return False
+        # Asking for their names costs a hundred times as much.
+        self._links = links
+        return len(_named_threads()) > self._named
+
+    def _count(self) -> int:
+        return 0 if self._directory < 0 else os.fstat(self._directory).st_nlink
+
+
+def _named_threads() -> list[str]:
+    from asyncflow.worker.kernel import native_threads
+
+    return native_threads()
 
 
 class Memory:
