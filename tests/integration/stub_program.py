@@ -340,7 +340,14 @@ class Steps:
         return os.getpid()
 
     def leaves_raw_thread(self, index=0):
-        threading._start_new_thread(threading.Event().wait, ())
+        runs = threading.Event()
+
+        def wait_for_ever() -> None:
+            runs.set()
+            threading.Event().wait()
+
+        threading._start_new_thread(wait_for_ever, ())
+        runs.wait()  # Python counts a thread once it runs
         return os.getpid()
 
     def leaves_native_thread(self, name):

@@ -55,8 +55,10 @@ class InlineExecutor:
         blobs = self._blobs if store is None else store.blobs
         assert blobs is not None
         worker = f"pid {os.getpid()}"
+        umask = os.umask(0o077)
+        os.umask(umask)
         session = _InlineSession(
-            lambda spec: run_task(flow_class, graph, run, spec, blobs, worker=worker), emit, worker
+            lambda spec: run_task(flow_class, graph, run, spec, blobs, worker=worker, umask=umask), emit, worker
         )
         try:
             yield session
