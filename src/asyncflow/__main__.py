@@ -1,6 +1,6 @@
 """``python -m asyncflow``."""
 
-from asyncflow.cli import main
+from asyncflow.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -19,6 +19,31 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     _main(None, argv)
 
 
+def program() -> NoReturn:
+    """``main`` as a process of its own: ends it without taking the interpreter apart, a sixth of a short run's time.
+
+    What was registered with ``atexit`` runs; threads that the flow's import started aren't waited for.
+    """
+    import os
+    import sys
+
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0
+    import atexit
+
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - the only way to run them without the interpreter's end
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            continue
+        except (OSError, ValueError, AttributeError):  # a full disk; closed, or never there
+            code = code or 1
+    os._exit(code)
+
+
 def main_for(flow_class: type[FlowSpec], argv: Sequence[str] | None = None) -> NoReturn:
     """The command line of one flow: what ``MyFlow()`` does at the end of a flow file. Exits like ``main``."""
     _main(flow_class, argv)
