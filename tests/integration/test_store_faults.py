@@ -6,15 +6,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from store_rig import finished, journal, python, record, ref_of, small, succeeded
 
 from asyncflow.errors import BlobDamaged, StoreError
-from asyncflow.events import Attempt, BlobRef, TaskId, TaskSucceeded
-from asyncflow.protocols import LogLine, RunRecord, SmallBlob
+from asyncflow.events import BlobRef
+from asyncflow.protocols import LogLine
 from asyncflow.store.artifacts import ArtifactLoader, Manifest
 from asyncflow.store.blobs import local as local_blobs
 from asyncflow.store.blobs.local import TRAILER_SIZE
@@ -58,39 +58,6 @@ def disk(tmp_path):
 
 def remount(disk, option):
     subprocess.run(["mount", "-o", f"remount,{option}", os.fspath(disk)], check=True, capture_output=True)
-
-
-def record(run_id="1"):
-    return RunRecord(flow_name="F", run_id=run_id, created=10.0)
-
-
-def succeeded(serial, manifest=None):
-    ref = manifest or BlobRef(b"m" * 32, 5)
-    return TaskSucceeded(Attempt(TaskId("work", (serial,)), 0, serial), ref, None, 1.0, 2.0)
-
-
-def small(blob):
-    return SmallBlob(blob.key, b"".join(blob.parts))
-
-
-def ref_of(blob):
-    return BlobRef(blob.key, blob.size)
-
-
-def python(code, *arguments, **more):
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(os.fspath, arguments)], stdout=subprocess.PIPE, text=True, **more
-    )
-
-
-def finished(process):
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    return out
-
-
-async def journal(store, run_id="1"):
-    return [event async for event in store.metadata.journal(run_id)]
 
 
 # -- damage ----------------------------------------------------------------------------------------

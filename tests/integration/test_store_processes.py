@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
+from store_rig import finished, journal, made, python, record, ref_of, small, succeeded
 
-from asyncflow.events import Attempt, BlobRef, TaskId, TaskSucceeded
-from asyncflow.protocols import RunRecord, SmallBlob
 from asyncflow.store.artifacts import ArtifactLoader
 from asyncflow.store.local import LocalStore
 from asyncflow.store.serializers import to_blob
@@ -28,43 +25,6 @@ def anyio_backend():
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / ".asyncflow"
-
-
-def record(run_id="1"):
-    return RunRecord(flow_name="F", run_id=run_id, created=10.0)
-
-
-def succeeded(serial):
-    return TaskSucceeded(Attempt(TaskId("work", (serial,)), 0, serial), BlobRef(b"m" * 32, 5), None, 1.0, 2.0)
-
-
-async def journal(store, run_id="1"):
-    return [event async for event in store.metadata.journal(run_id)]
-
-
-async def made(root):
-    with LocalStore.open(root) as store:
-        await store.metadata.create_run(record())
-        await store.metadata.append("1", 1, [succeeded(1)])
-
-
-def small(blob):
-    return SmallBlob(blob.key, b"".join(blob.parts))
-
-
-def ref_of(blob):
-    return BlobRef(blob.key, blob.size)
-
-
-def python(code, *arguments):
-    command = [sys.executable, "-c", code, *map(os.fspath, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def finished(process):
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    return out
 
 
 WRITER = """

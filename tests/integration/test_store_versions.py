@@ -6,10 +6,9 @@ import asyncio
 import sqlite3
 
 import pytest
+from store_rig import journal, made, record, succeeded
 
 from asyncflow.errors import StoreError, StoreVersionError
-from asyncflow.events import Attempt, BlobRef, TaskId, TaskSucceeded
-from asyncflow.protocols import RunRecord
 from asyncflow.store.artifacts import ArtifactLoader
 from asyncflow.store.local import DATABASE, LocalStore
 from asyncflow.store.metadata import connection as connections
@@ -28,24 +27,6 @@ def anyio_backend():
 @pytest.fixture
 def root(tmp_path):
     return tmp_path / ".asyncflow"
-
-
-def record(run_id="1"):
-    return RunRecord(flow_name="F", run_id=run_id, created=10.0)
-
-
-def succeeded(serial):
-    return TaskSucceeded(Attempt(TaskId("work", (serial,)), 0, serial), BlobRef(b"m" * 32, 5), None, 1.0, 2.0)
-
-
-async def journal(store, run_id="1"):
-    return [event async for event in store.metadata.journal(run_id)]
-
-
-async def made(root):
-    with LocalStore.open(root) as store:
-        await store.metadata.create_run(record())
-        await store.metadata.append("1", 1, [succeeded(1)])
 
 
 def pragma(root, statement):
