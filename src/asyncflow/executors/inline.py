@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from asyncflow.events import FailureKind, TaskCancelled, TaskFailed, TaskStarted
 from asyncflow.loader import graph_of, load_flow
 from asyncflow.store.local import LocalStore
+from asyncflow.worker import kernel
 from asyncflow.worker.failures import failure_of
 from asyncflow.worker.task import Outcome, run_task
 
@@ -55,8 +56,7 @@ class InlineExecutor:
         blobs = self._blobs if store is None else store.blobs
         assert blobs is not None
         worker = f"pid {os.getpid()}"
-        umask = os.umask(0o077)
-        os.umask(umask)
+        umask = kernel.umask()
         session = _InlineSession(
             lambda spec: run_task(flow_class, graph, run, spec, blobs, worker=worker, umask=umask), emit, worker
         )

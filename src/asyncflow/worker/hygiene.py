@@ -15,6 +15,8 @@ import signal
 import sys
 from typing import Any, TextIO
 
+from asyncflow.worker import kernel
+
 SIGNALS = tuple(
     getattr(signal, name)
     for name in (
@@ -47,8 +49,7 @@ class Surroundings:
         self._variables: dict[bytes, bytes] = vars(os.environ)["_data"]
         """What ``os.environ`` keeps inside: comparing it costs 1 µs, comparing the decoded mapping 30."""
         self._environment = dict(self._variables)
-        self._umask = os.umask(0)
-        os.umask(self._umask)
+        self._umask = kernel.umask()
         self._handlers = [(number, signal.getsignal(number)) for number in SIGNALS]
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._argv = list(sys.argv)
@@ -132,14 +133,12 @@ def reseed() -> None:
 
 def flush() -> None:
     """Write what the task's prints have left in buffers, Python's and C's."""
-    from asyncflow.worker.kernel import flush_c
-
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             stream.flush()  # type: ignore[union-attr]
         except Exception:  # noqa: S112 - closed, or replaced by something that can't be flushed: nothing to write then
             continue
-    flush_c()
+    kernel.flush_c()
 
 
 class Hygiene:

@@ -39,6 +39,13 @@ def flush_c() -> None:
     _fflush(None)
 
 
+def umask() -> int:
+    """This process's umask, which can be asked for only by setting another: for one thread at a time."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def watch(pid: int) -> int | None:
     """A descriptor that becomes readable when ``pid`` ends; None where there is no such thing."""
     if hasattr(os, "pidfd_open"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from asyncflow.events import SourceKind
+from asyncflow.worker import kernel
 
 if TYPE_CHECKING:
     from asyncflow.events import Failure, FlowSource, RunContext, TaskSpec
@@ -93,8 +93,7 @@ class FlowTasks:
         self._store = program.open_store(context.store, create=False)
         self._foreseen = b""
         """The key of the manifest for which that was done last."""
-        self._umask = os.umask(0o077)
-        os.umask(self._umask)
+        self._umask = kernel.umask()
 
     def run(self, spec: TaskSpec, worker: str) -> Outcome:
         from asyncflow.worker.task import run_task
