@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from asyncflow.events import EventsDropped, RunFinished, TaskLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from asyncflow.events import StreamItem
 
@@ -20,8 +20,10 @@ ROOM = 20_000
 class Subscription:
     """One reader's bounded queue. The last item, ``RunFinished``, is never dropped."""
 
-    def __init__(self, *, logs: bool, room: int = ROOM) -> None:
+    def __init__(self, *, logs: bool, room: int = ROOM, left: Callable[[Subscription], None] | None = None) -> None:
+        """``left`` is called when the reader has broken off or come to the end."""
         self._logs = logs
+        self._left = left
         self._room = room
         self._items: deque[StreamItem] = deque()
         self._dropped = 0
@@ -43,20 +45,24 @@ class Subscription:
         self._more.set()
 
     async def __aiter__(self) -> AsyncIterator[StreamItem]:
-        while True:
-            while self._dropped or self._items:
-                if self._dropped:
-                    count, self._dropped = self._dropped, 0
-                    yield EventsDropped(count)
-                    continue
-                item = self._items.popleft()
-                yield item
-                if isinstance(item, RunFinished):
+        try:
+            while True:
+                while self._dropped or self._items:
+                    if self._dropped:
+                        count, self._dropped = self._dropped, 0
+                        yield EventsDropped(count)
+                        continue
+                    item = self._items.popleft()
+                    yield item
+                    if isinstance(item, RunFinished):
+                        return
+                if self._ended:
                     return
-            if self._ended:
-                return
-            self._more.clear()
-            await self._more.wait()
+                self._more.clear()
+                await self._more.wait()
+        finally:
+            if self._left is not None:
+                self._left(self)
 
 
 class Broadcast:
@@ -68,16 +74,13 @@ class Broadcast:
         self._ended = False
 
     def subscribe(self, *, logs: bool) -> Subscription:
-        reader = Subscription(logs=logs)
+        reader = Subscription(logs=logs, left=self._readers.discard)
         self._readers.add(reader)
         if self._finished is not None:
             reader.push(self._finished)
         if self._ended:
             reader.end()
         return reader
-
-    def unsubscribe(self, reader: Subscription) -> None:
-        self._readers.discard(reader)
 
     def publish(self, item: StreamItem) -> None:
         if isinstance(item, RunFinished):
