@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from asyncflow.engine.logs import LogSink
     from asyncflow.engine.scheduler import Scheduler
     from asyncflow.engine.stream import Broadcast
-    from asyncflow.events import Attempt, Command, Event, ExecutorEvent, RunId, RunStarted, TaskSpec
+    from asyncflow.events import Attempt, Event, ExecutorEvent, RunId, RunStarted, TaskSpec
     from asyncflow.protocols import LogChunk, MetadataStore, Session, SmallBlob
 
 _log = logging.getLogger("asyncflow.engine")
@@ -186,14 +186,18 @@ class RunShell:
             if isinstance(event, TaskFailed):
                 self._log_failure(event)
             for command in commands:
-                if isinstance(command, Submit):
-                    submits.setdefault(command.executor, []).extend(command.specs)
-                elif isinstance(command, FinishRun):
-                    finish = command
-                else:
-                    # What was gathered for an executor goes out before a cancel that may name it.
-                    self._hand_over(submits)
-                    self._carry_out(command)
+                match command:
+                    case Submit(executor=name, specs=specs):
+                        submits.setdefault(name, []).extend(specs)
+                    case Cancel(executor=name, attempts=attempts):
+                        self._hand_over(submits)  # a cancel may name what was gathered
+                        self._sessions[name].cancel(attempts, grace=self._grace)
+                    case WakeAt(attempt=attempt, delay=delay):
+                        self._wake_later(attempt, delay)
+                    case FinishRun():
+                        finish = command
+                    case _:
+                        assert_never(command)
         self._hand_over(submits)
         return finish
 
@@ -207,19 +211,6 @@ class RunShell:
         for name, specs in submits.items():
             self._sessions[name].submit(specs)
         submits.clear()
-
-    def _carry_out(self, command: Command) -> None:
-        match command:
-            case Submit(executor=name, specs=specs):
-                self._sessions[name].submit(specs)
-            case Cancel(executor=name, attempts=attempts):
-                self._sessions[name].cancel(attempts, grace=self._grace)
-            case WakeAt(attempt=attempt, delay=delay):
-                self._wake_later(attempt, delay)
-            case FinishRun():
-                raise AssertionError("FinishRun is carried out after its batch")
-            case _:
-                assert_never(command)
 
     def _wake_later(self, attempt: Attempt, delay: float) -> None:
         self._clock.call_at(self._clock.now() + delay, lambda: self._post(RetryDue(attempt)))
