@@ -207,15 +207,11 @@ def _check_names(request: Request) -> None:
 
 
 def _check_executor(name: str | None) -> None:
-    """A name that nothing goes by is a slip of the keyboard, not a failure of an executor."""
-    if name in {None, "local", "inline"}:
-        return
-    # Reading every installed package's metadata takes a while: only for names that we don't know.
-    from importlib.metadata import entry_points
+    """A name that nothing goes by is said before anything else is looked at."""
+    if name is not None and name not in {"local", "inline"}:
+        from asyncflow.engine.runner import registered_executor
 
-    found = {"local", "inline", *(point.name for point in entry_points(group="asyncflow.executors"))}
-    if name not in found:
-        raise UsageError(f"There is no executor named '{name}'. Installed are: {', '.join(sorted(found))}.")
+        registered_executor(name)
 
 
 def _run_id_file(path: str | None) -> RunIdFile | None:

@@ -46,6 +46,7 @@ from asyncflow.worker.task import initial_artifacts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from importlib.metadata import EntryPoint
     from os import PathLike
     from types import TracebackType
 
@@ -383,12 +384,17 @@ def _find_executor(engine: Engine) -> Executor:
 
             return InlineExecutor()
         case name:
-            # Reading every installed package's metadata takes a while: only for names that we don't know.
-            from importlib.metadata import entry_points
-
-            found = {point.name: point for point in entry_points(group="asyncflow.executors")}
-            if name not in found:
-                known = ", ".join(sorted({"local", "inline", *found}))
-                raise UsageError(f"There is no executor named '{name}'. Installed are: {known}.")
-            executor: Executor = found[name].load()()
+            executor: Executor = registered_executor(name).load()()
             return executor
+
+
+def registered_executor(name: str) -> EntryPoint:
+    """Where a package has registered the executor ``name``. Raises ``UsageError`` where none has."""
+    # Reading every installed package's metadata takes a while: only for names that we don't know.
+    from importlib.metadata import entry_points
+
+    found = {point.name: point for point in entry_points(group="asyncflow.executors")}
+    if name not in found:
+        known = ", ".join(sorted({"local", "inline", *found}))
+        raise UsageError(f"There is no executor named '{name}'. Installed are: {known}.")
+    return found[name]
